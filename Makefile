@@ -1,0 +1,44 @@
+# Everything a clone needs. Bare `make` lists the targets.
+PYTHON ?= python3
+TARGET ?= all
+BENCH ?= synth
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+RUN := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint snapshots bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: ## prepare this clone: virtual environment, Node.js, CDK CLI, Java
+	@$(PYTHON) scripts/set_up.py
+
+demo: ## deploy into an emulated AWS and run a real Spark job (TARGET=local for one part)
+	@$(PYTHON) scripts/set_up.py --quiet
+	@$(RUN) -m emulation.demo $(TARGET)
+
+test: lint ## all checks, as CI runs them
+	@$(RUN) -m pytest --numprocesses 2 --dist worksteal
+
+lint: ## formatting, lint, types, shell scripts
+	@$(PYTHON) scripts/set_up.py --quiet
+	@$(RUN) -m ruff check --quiet .
+	@$(RUN) -m ruff format --quiet --check .
+	@$(RUN) -m mypy
+	@git ls-files -z -- '*.sh' assets/hosts .ci | xargs -0 -r grep -lZE '^#!.*\b(ba)?sh' | xargs -0 -r .venv/bin/shellcheck --external-sources
+
+snapshots: ## write again what is generated: template snapshots, docs/configuration.*, docs/ports.md
+	@$(PYTHON) scripts/set_up.py --quiet
+	@$(RUN) -m spark_constructs.config_docs docs
+	@$(RUN) -m spark_constructs.ports > docs/ports.md
+	@$(RUN) -m pytest tests/synth --snapshot-update -q
+
+bench: ## run one benchmark (BENCH=synth)
+	@$(PYTHON) scripts/set_up.py --quiet
+	@$(RUN) -m benchmarks $(BENCH)
+
+clean: ## end the local cluster and remove everything that was made here
+	@if [ -x .venv/bin/sparkvault ]; then .venv/bin/sparkvault local down --if-up; fi
+	@rm -rf .venv node_modules cdk.out .sparkvault .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/results
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

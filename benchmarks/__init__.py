@@ -1,0 +1,1 @@
+"""Benchmarks: what is measured, how, and how it is reported. `python -m benchmarks NAME` runs one."""

@@ -1,0 +1,258 @@
+"""The IAM role of a group of hosts: what a swarm host must be able to do, and nothing else."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from aws_cdk import Stack
+from aws_cdk import aws_ecr as ecr
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_assets as s3_assets
+from constructs import Construct
+
+from spark_constructs.naming import parameter_name
+from spark_constructs.permissions import Permission, acknowledge_wildcards
+from spark_constructs.storage import JOBS_PREFIX
+
+HostKind = Literal["manager", "worker"]
+
+_NO_RESOURCE = "The action has no resource to name: AWS checks it against every resource or none."
+
+
+@dataclass(frozen=True)
+class HostRoleProps:
+    """What HostRole needs to know."""
+
+    cluster: str
+    """Name of the cluster."""
+    kind: HostKind
+    """Managers write join data and read jobs; workers do neither."""
+    group_name: str
+    """Name of the Auto Scaling group whose hosts have the role."""
+    key: kms.IKey
+    """Encrypts the cluster's parameters and its job bucket; used only through those services."""
+    log_group: logs.ILogGroup
+    """The only log group that the hosts write to."""
+    job_bucket: s3.IBucket
+    """Bucket of jobs; only managers reach it, under ``jobs/``."""
+    bundle: s3_assets.Asset
+    """What hosts run at boot."""
+    image_repositories: tuple[ecr.IRepository, ...] = ()
+    """Repositories that images are pulled from; default: none, and then nothing may be pulled."""
+    permissions_boundary: iam.IManagedPolicy | None = None
+    """A managed policy that bounds the role; default: none."""
+
+
+class HostRole(Construct):
+    """A role for EC2 with one inline policy, written out action by action, without any AWS managed policy.
+
+    A worker cannot read the manager's join token: neither its parameter, nor through KMS, whose encryption context
+    is the parameter's ARN. ``add`` is where later parts of a deployment put what their own programs on hosts need.
+
+    Example::
+
+        role = HostRole(self, "Role", HostRoleProps(cluster="analytics", kind="worker", group_name="analytics-workers",
+                        key=key, log_group=log_group, job_bucket=bucket, bundle=host_bundle(self, "Bundle")))
+
+    Attributes:
+        role: the IAM role.
+    """
+
+    role: iam.Role
+
+    def __init__(self, scope: Construct, construct_id: str, props: HostRoleProps) -> None:
+        super().__init__(scope, construct_id)
+        self._props = props
+        permissions = self._permissions()
+        self.role = iam.Role(
+            self,
+            "Role",
+            description=f"Swarm {props.kind}s of {props.cluster}",
+            assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
+            permissions_boundary=props.permissions_boundary,
+            # One policy inside the role, not beside it: a host never starts with half of its permissions.
+            inline_policies={"Host": iam.PolicyDocument(statements=[each.statement() for each in permissions])},
+        )
+        acknowledge_wildcards(self.role, permissions)
+
+    def add(self, *permissions: Permission) -> None:
+        """Let the hosts do more. Wildcards need their reason (permissions.py)."""
+        for permission in permissions:
+            self.role.add_to_principal_policy(permission.statement())
+        acknowledge_wildcards(self.role, permissions)
+
+    def _permissions(self) -> list[Permission]:
+        common = [
+            *self._systems_manager(),
+            *self._boot(),
+            *self._images(),
+            self._logs(),
+            self._own_group(),
+        ]
+        if self._props.kind == "manager":
+            return [*common, *self._write_join_data(), self._see_hosts(), *self._jobs()]
+        return [*common, *self._read_join_data()]
+
+    def _systems_manager(self) -> list[Permission]:
+        """Run Command and sessions. SSM Agent needs no ec2messages since 3.3.40.0, which the image is newer than.
+
+        Source: Systems Manager user guide, "Add Session Manager permissions to an existing IAM role", and "Reference:
+        ec2messages, ssmmessages, and other API operations". What AmazonSSMManagedInstanceCore gives beyond it
+        (inventory, patches, State Manager, every parameter of the account) is not used here.
+        """
+        return [
+            Permission(
+                "SystemsManagerAgent",
+                (
+                    "ssm:UpdateInstanceInformation",
+                    "ssmmessages:CreateControlChannel",
+                    "ssmmessages:CreateDataChannel",
+                    "ssmmessages:OpenControlChannel",
+                    "ssmmessages:OpenDataChannel",
+                ),
+                ("*",),
+                wildcard=_NO_RESOURCE,
+            )
+        ]
+
+    def _boot(self) -> list[Permission]:
+        stack, bundle = Stack.of(self), self._props.bundle
+        return [
+            Permission("HostBundle", ("s3:GetObject",), (bundle.bucket.arn_for_objects(bundle.s3_object_key),)),
+            Permission(
+                "CreationSignal",
+                ("cloudformation:SignalResource",),
+                (stack.format_arn(service="cloudformation", resource="stack", resource_name=f"{stack.stack_name}/*"),),
+                wildcard="What follows the stack's name is the random id of this one stack, known only once it exists.",
+            ),
+        ]
+
+    def _images(self) -> list[Permission]:
+        props = self._props
+        permissions = [
+            Permission(
+                "ImageDigests",
+                ("ssm:GetParameter", "ssm:GetParameters"),
+                (self._parameters("images", "*"),),
+                wildcard="The digests of this cluster's images, one parameter each; none of them is secret.",
+            )
+        ]
+        if props.image_repositories:
+            permissions += [
+                Permission("RegistryToken", ("ecr:GetAuthorizationToken",), ("*",), wildcard=_NO_RESOURCE),
+                Permission(
+                    "PullImages",
+                    ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"),
+                    tuple(repository.repository_arn for repository in props.image_repositories),
+                    wildcard="Only where a repository was given by a pattern of the application that uses this.",
+                ),
+            ]
+        return permissions
+
+    def _logs(self) -> Permission:
+        return Permission(
+            "OwnLogGroup",
+            ("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
+            (self._props.log_group.log_group_arn,),
+            wildcard="Streams of the one log group; their names hold ids of instances and containers.",
+        )
+
+    def _own_group(self) -> Permission:
+        stack = Stack.of(self)
+        return Permission(
+            "OwnGroup",
+            (
+                "autoscaling:CompleteLifecycleAction",
+                "autoscaling:RecordLifecycleActionHeartbeat",
+                "autoscaling:SetInstanceHealth",
+            ),
+            (
+                stack.format_arn(
+                    service="autoscaling",
+                    resource=f"autoScalingGroup:*:autoScalingGroupName/{self._props.group_name}",
+                ),
+            ),
+            wildcard="The group is named exactly; the wildcard stands for the id that EC2 puts into its ARN.",
+        )
+
+    def _read_join_data(self) -> list[Permission]:
+        resources = (self._parameters("swarm", "worker", "*"),)
+        why = "The few parameters under swarm/worker: what a worker needs to join, and nothing of the managers'."
+        return [
+            Permission("JoinAsWorker", ("ssm:GetParameter", "ssm:GetParameters"), resources, wildcard=why),
+            self._key_for_parameters("ReadJoinData", ("kms:Decrypt",), resources),
+        ]
+
+    def _write_join_data(self) -> list[Permission]:
+        resources = (self._parameters("swarm", "*"),)
+        return [
+            Permission(
+                "JoinData",
+                ("ssm:DeleteParameter", "ssm:GetParameter", "ssm:GetParameters", "ssm:PutParameter"),
+                resources,
+                wildcard="The swarm's own parameters: managers make, rotate and remove the join data under it.",
+            ),
+            self._key_for_parameters("ReadAndWriteJoinData", ("kms:Decrypt", "kms:Encrypt"), resources),
+        ]
+
+    def _key_for_parameters(self, sid: str, actions: tuple[str, ...], parameters: tuple[str, ...]) -> Permission:
+        """Systems Manager user guide, "How Parameter Store uses KMS": the context names the parameter."""
+        return Permission(
+            sid,
+            actions,
+            (self._props.key.key_arn,),
+            conditions={
+                "StringEquals": {"kms:ViaService": self._host("ssm")},
+                "ArnLike": {"kms:EncryptionContext:PARAMETER_ARN": list(parameters)},
+            },
+        )
+
+    def _see_hosts(self) -> Permission:
+        """A manager labels a node verified only if its address is that of an instance in service."""
+        return Permission(
+            "SeeHosts",
+            (
+                "autoscaling:DescribeAutoScalingGroups",
+                "autoscaling:DescribeAutoScalingInstances",
+                "ec2:DescribeInstances",
+            ),
+            ("*",),
+            wildcard=_NO_RESOURCE,
+        )
+
+    def _jobs(self) -> list[Permission]:
+        """The launcher on managers reads a job's specification and writes how it ended.
+
+        Jobs themselves, on workers, use their tenant's role and not the host's.
+        """
+        bucket = self._props.job_bucket
+        return [
+            Permission(
+                "Jobs",
+                ("s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"),
+                (bucket.arn_for_objects(f"{JOBS_PREFIX}*"),),
+                wildcard="Jobs lie under jobs/<id>/, and ids are made when jobs are submitted.",
+            ),
+            Permission(
+                "ListJobs",
+                ("s3:ListBucket",),
+                (bucket.bucket_arn,),
+                conditions={"StringLike": {"s3:prefix": f"{JOBS_PREFIX}*"}},
+            ),
+            Permission(
+                "JobEncryption",
+                ("kms:Decrypt", "kms:GenerateDataKey"),
+                (self._props.key.key_arn,),
+                conditions={"StringEquals": {"kms:ViaService": self._host("s3")}},
+            ),
+        ]
+
+    def _parameters(self, *parts: str) -> str:
+        # `naming` knows no wildcards: the checked prefix, and what follows.
+        name = parameter_name(self._props.cluster, *parts[:-1])
+        return Stack.of(self).format_arn(service="ssm", resource=f"parameter{name}/{parts[-1]}")
+
+    def _host(self, service: str) -> str:
+        return f"{service}.{Stack.of(self).region}.amazonaws.com"

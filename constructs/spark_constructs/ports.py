@@ -1,0 +1,125 @@
+"""Which host may talk to which, on which port and why: one table that makes the security groups and the document.
+
+``python -m spark_constructs.ports`` prints docs/ports.md. No CDK import.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Protocol = Literal["tcp", "udp", "esp"]
+
+#: IP protocol numbers as EC2 writes them; ESP has no name there (IANA protocol numbers, 50).
+IP_PROTOCOL: dict[Protocol, str] = {"tcp": "tcp", "udp": "udp", "esp": "50"}
+
+
+@dataclass(frozen=True)
+class PortRule:
+    """One allowed direction of traffic.
+
+    ``source`` and ``destination`` are groups of hosts (``managers``, ``workers``) or AWS's side (``endpoints``,
+    the interface endpoints; ``gateways``, S3 and DynamoDB through their gateway endpoints). ``port`` is None where
+    the protocol has none.
+    """
+
+    target: Literal["swarm", "fargate", "yarn"]
+    source: str
+    destination: str
+    protocol: Protocol
+    port: int | None
+    purpose: str
+
+    @property
+    def key(self) -> str:
+        """A name in CamelCase for this rule, the same for both ends of it."""
+        port = "" if self.port is None else str(self.port)
+        return f"{self.destination.capitalize()}From{self.source.capitalize()}{self.protocol.capitalize()}{port}"
+
+
+SWARM_GROUPS = ("managers", "workers")
+
+#: Names of destinations that are AWS's, not hosts of ours.
+ENDPOINTS = "endpoints"
+GATEWAYS = "gateways"
+
+# Docker's documentation, "Open protocols and ports between the hosts" (swarm) and "Encrypt traffic on an overlay
+# network" (ESP). Spark's own ports are not here: they stay inside the encrypted overlay.
+_CONTROL: tuple[tuple[Protocol, int | None, str], ...] = (
+    ("tcp", 2377, "Cluster management: joining, certificates, tasks"),
+)
+_MESH: tuple[tuple[Protocol, int | None, str], ...] = (
+    ("tcp", 7946, "Membership gossip between nodes"),
+    ("udp", 7946, "Membership gossip between nodes"),
+    ("udp", 4789, "Overlay network (VXLAN)"),
+    ("esp", None, "Encryption of the overlay network (IPsec)"),
+)
+
+
+def _swarm() -> list[PortRule]:
+    rules = [
+        PortRule("swarm", source, "managers", protocol, port, purpose)
+        for protocol, port, purpose in _CONTROL
+        for source in SWARM_GROUPS
+    ]
+    rules += [
+        PortRule("swarm", source, destination, protocol, port, purpose)
+        for protocol, port, purpose in _MESH
+        for destination in SWARM_GROUPS
+        for source in SWARM_GROUPS
+    ]
+    for source in SWARM_GROUPS:
+        rules.append(PortRule("swarm", source, ENDPOINTS, "tcp", 443, "AWS APIs through interface endpoints"))
+        rules.append(PortRule("swarm", source, GATEWAYS, "tcp", 443, "S3 and DynamoDB through gateway endpoints"))
+    return rules
+
+
+#: Everything that is allowed. What is not here is dropped.
+PORTS: tuple[PortRule, ...] = tuple(_swarm())
+
+
+def rules_of(target: str) -> list[PortRule]:
+    """The rules of one target."""
+    return [rule for rule in PORTS if rule.target == target]
+
+
+_INTRODUCTION = """\
+# Ports
+
+<!-- Made from constructs/spark_constructs/ports.py: python -m spark_constructs.ports > docs/ports.md -->
+
+All traffic that the security groups allow. Every rule goes from one security group to another; no port of any host is
+open to an address range, let alone the internet: people come in through AWS Systems Manager, which the hosts call, not
+the other way round. Each rule between hosts stands twice in AWS: as egress of its source and as ingress of its
+destination.
+
+- **endpoints** are the VPC's interface endpoints; they accept 443 from these groups only, not from the whole VPC.
+- **gateways** are the gateway endpoints of S3 and DynamoDB. They have no security group; where the region's prefix
+  lists are given, egress goes to those alone. Otherwise the egress rule names any address, and the route tables decide:
+  without a NAT gateway, private subnets have routes to these two endpoints and nowhere else.
+- DNS, time and instance metadata are served by the VPC itself and are not subject to security groups.
+- Spark's own ports (7077, 8080, 8081, 4040, block transfer) are not open between hosts: that traffic stays in the
+  overlay network, which travels as VXLAN inside ESP.
+
+| target | from | to | protocol | port | purpose |
+|---|---|---|---|---|---|
+"""
+
+
+def markdown() -> str:
+    """The table as docs/ports.md holds it."""
+    rows = [
+        f"| {rule.target} | {rule.source} | {rule.destination} | {_protocol(rule)} | {_port(rule)} | {rule.purpose} |"
+        for rule in PORTS
+    ]
+    return _INTRODUCTION + "\n".join(rows) + "\n"
+
+
+def _protocol(rule: PortRule) -> str:
+    return "ESP (50)" if rule.protocol == "esp" else rule.protocol
+
+
+def _port(rule: PortRule) -> str:
+    return "none" if rule.port is None else str(rule.port)
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -1,0 +1,169 @@
+"""The hosts of target swarm: managers and workers that boot from one bundle."""
+
+from dataclasses import dataclass, field
+
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_ecr as ecr
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from spark_constructs.host_group import HostDisks, HostGroup, HostGroupProps, SpotShare
+from spark_constructs.host_group_guards import EnclaveReservation
+from spark_constructs.host_notifications import HostNotifications, HostNotificationsProps
+from spark_constructs.host_user_data import host_bundle
+from spark_constructs.instance_types import Architecture
+
+
+@dataclass(frozen=True)
+class SwarmManagers:
+    """The managers: they run the Spark master, never tasks."""
+
+    count: int = 1
+    """1, or 3 that form a quorum over three zones; default: 1."""
+    instance_types: tuple[str, ...] = ("m5.large",)
+    """Instance types in order of preference; default: m5.large."""
+    disks: HostDisks = field(default_factory=lambda: HostDisks(data_gib=30))
+    """Volumes; default: 30 GiB each."""
+
+
+@dataclass(frozen=True)
+class SwarmWorkers:
+    """The workers: they run Spark workers, drivers and enclaves."""
+
+    count: int = 2
+    """How many at first; default: 2."""
+    min_count: int = 0
+    """The least that scaling may ask for; default: 0."""
+    max_count: int = 10
+    """The most that scaling may ask for; default: 10."""
+    instance_types: tuple[str, ...] = ("m5.2xlarge", "c5.4xlarge")
+    """Instance types in order of preference; default: m5.2xlarge, then c5.4xlarge."""
+    disks: HostDisks = field(default_factory=HostDisks)
+    """Volumes; default: see HostDisks."""
+    spot: SpotShare | None = None
+    """Spot capacity; default: none, all workers are On-Demand."""
+    enclaves: EnclaveReservation | None = None
+    """What each worker sets aside for Nitro Enclaves; default: nothing."""
+
+
+@dataclass(frozen=True)
+class SwarmProps:
+    """What Swarm needs to know."""
+
+    cluster: str
+    """Name of the cluster."""
+    vpc: ec2.IVpc
+    """VPC of the hosts."""
+    managers_security_group: ec2.ISecurityGroup
+    """Security group of the managers."""
+    workers_security_group: ec2.ISecurityGroup
+    """Security group of the workers."""
+    key: kms.IKey
+    """Encrypts volumes, notifications and parameters; see HostGroupProps.key for what its policy must allow."""
+    log_group: logs.ILogGroup
+    """Where hosts log."""
+    job_bucket: s3.IBucket
+    """Bucket of jobs."""
+    subnets: ec2.SubnetSelection | None = None
+    """Where hosts run; default: the private subnets of the VPC."""
+    managers: SwarmManagers = field(default_factory=SwarmManagers)
+    """The managers; default: one m5.large."""
+    workers: SwarmWorkers = field(default_factory=SwarmWorkers)
+    """The workers; default: two."""
+    architecture: Architecture = "x86_64"
+    """CPU architecture of the hosts; default: x86_64."""
+    drain_timeout_seconds: int = 600
+    """How long a terminating host may take to drain; default: 600."""
+    boot_timeout_seconds: int = 900
+    """How long a new host may take to signal that it is up; default: 900."""
+    image_repositories: tuple[ecr.IRepository, ...] = ()
+    """Repositories that images are pulled from; default: none, and then nothing may be pulled."""
+    permissions_boundary: iam.IManagedPolicy | None = None
+    """A managed policy that bounds the hosts' roles; default: none."""
+
+
+class Swarm(Construct):
+    """Two groups of hosts that become a Docker Swarm, with one bundle and one topic of notifications between them.
+
+    Managers are there before workers are started: there is something to join.
+
+    Example::
+
+        swarm = Swarm(self, "Swarm", SwarmProps(cluster="analytics", vpc=vpc, managers_security_group=groups.managers,
+                      workers_security_group=groups.workers, key=key, log_group=log_group, job_bucket=bucket))
+
+    Attributes:
+        managers: the managers' group.
+        workers: the workers' group.
+        notifications: where both groups say that they start and end hosts.
+    """
+
+    managers: HostGroup
+    workers: HostGroup
+    notifications: sns.ITopic
+
+    def __init__(self, scope: Construct, construct_id: str, props: SwarmProps) -> None:
+        """Raises UnsafeHostGroupError for hosts that must not be deployed."""
+        super().__init__(scope, construct_id)
+        self.notifications = HostNotifications(
+            self, "Notifications", HostNotificationsProps(cluster=props.cluster, key=props.key)
+        ).topic
+        bundle = host_bundle(self, "Bundle")
+        managers, workers = props.managers, props.workers
+        self.managers = HostGroup(
+            self,
+            "Managers",
+            HostGroupProps(
+                cluster=props.cluster,
+                kind="manager",
+                vpc=props.vpc,
+                subnets=props.subnets,
+                security_group=props.managers_security_group,
+                key=props.key,
+                log_group=props.log_group,
+                job_bucket=props.job_bucket,
+                instance_types=managers.instance_types,
+                architecture=props.architecture,
+                count=managers.count,
+                disks=managers.disks,
+                drain_timeout_seconds=props.drain_timeout_seconds,
+                boot_timeout_seconds=props.boot_timeout_seconds,
+                bundle=bundle,
+                notifications=self.notifications,
+                image_repositories=props.image_repositories,
+                permissions_boundary=props.permissions_boundary,
+            ),
+        )
+        self.workers = HostGroup(
+            self,
+            "Workers",
+            HostGroupProps(
+                cluster=props.cluster,
+                kind="worker",
+                vpc=props.vpc,
+                subnets=props.subnets,
+                security_group=props.workers_security_group,
+                key=props.key,
+                log_group=props.log_group,
+                job_bucket=props.job_bucket,
+                instance_types=workers.instance_types,
+                architecture=props.architecture,
+                count=workers.count,
+                min_count=workers.min_count,
+                max_count=workers.max_count,
+                disks=workers.disks,
+                spot=workers.spot,
+                enclaves=workers.enclaves,
+                drain_timeout_seconds=props.drain_timeout_seconds,
+                boot_timeout_seconds=props.boot_timeout_seconds,
+                bundle=bundle,
+                notifications=self.notifications,
+                image_repositories=props.image_repositories,
+                permissions_boundary=props.permissions_boundary,
+            ),
+        )
+        self.workers.group.node.add_dependency(self.managers.group)

@@ -1,0 +1,68 @@
+"""Lambda functions as records: their code is stored, nothing executes it."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Any
+
+from emulation.aws.resources.provider import Context, Made, NeedsReplacement, Properties, Provider, tag_map, without
+
+
+class Function(Provider):
+    """A function."""
+
+    type_name = "AWS::Lambda::Function"
+
+    def create(self, context: Context, properties: Properties) -> Made:
+        """CreateFunction."""
+        name = properties.get("FunctionName") or context.name()
+        wanted = without(properties, "Tags", "FunctionName", "Code") | {"FunctionName": name}
+        wanted |= {"Code": _code(properties), "Tags": tag_map(properties)}
+        wanted.setdefault("Architectures", ["x86_64"])
+        arn = context.call("lambda", "create_function", wanted)["FunctionArn"]
+        return Made(name, {"Arn": arn})
+
+    def update(self, context: Context, made: Made, old: Properties, new: Properties) -> Made:
+        """UpdateFunctionCode and UpdateFunctionConfiguration."""
+        if any(old.get(name) != new.get(name) for name in ("FunctionName", "PackageType")):
+            raise NeedsReplacement
+        function = {"FunctionName": made.physical_id}
+        if old["Code"] != new["Code"]:
+            context.call("lambda", "update_function_code", function | _code(new))
+        fixed = ("Code", "Tags", "FunctionName", "PackageType", "Architectures", "ReservedConcurrentExecutions")
+        if without(old, *fixed) != without(new, *fixed):
+            context.call("lambda", "update_function_configuration", function | without(new, *fixed))
+        return made
+
+    def delete(self, context: Context, made: Made, properties: Properties) -> None:
+        """DeleteFunction."""
+        context.try_delete("lambda", "delete_function", {"FunctionName": made.physical_id})
+
+
+def _code(properties: Properties) -> dict[str, Any]:
+    code = dict(properties["Code"])
+    if "ZipFile" in code:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            suffix = ".py" if str(properties.get("Runtime", "")).startswith("python") else ".js"
+            archive.writestr(f"index{suffix}", code["ZipFile"])
+        code["ZipFile"] = packed.getvalue()
+    return code
+
+
+class Permission(Provider):
+    """Who may invoke a function."""
+
+    type_name = "AWS::Lambda::Permission"
+
+    def create(self, context: Context, properties: Properties) -> Made:
+        """AddPermission."""
+        statement = context.name(100)
+        context.call("lambda", "add_permission", dict(properties) | {"StatementId": statement})
+        return Made(statement, {"Id": statement})
+
+    def delete(self, context: Context, made: Made, properties: Properties) -> None:
+        """RemovePermission."""
+        place = {"FunctionName": properties["FunctionName"], "StatementId": made.physical_id}
+        context.try_delete("lambda", "remove_permission", place)

@@ -1,0 +1,191 @@
+"""Where moto forgets or simplifies what our templates say, its backends are corrected here, each with the reason."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+# Parameters of a group that moto drops, and the attribute by which its answer would show them.
+_REMEMBERED = {
+    "DefaultInstanceWarmup": "default_instance_warmup",
+    "DesiredCapacityType": "desired_capacity_type",
+    "InstanceMaintenancePolicy": "instance_maintenance_policy",
+    "MaxInstanceLifetime": "max_instance_lifetime",
+}
+_REMEMBERED_ON_UPDATE = _REMEMBERED | {
+    "CapacityRebalance": "capacity_rebalance",
+    "DefaultCooldown": "default_cooldown",
+    "TerminationPolicies": "termination_policies",
+}
+_REMEMBERED_OF_HOOK = {
+    "NotificationMetadata": "notification_metadata",
+    "NotificationTargetARN": "notification_target_arn",
+    "RoleARN": "role_arn",
+}
+
+
+def install(service: str) -> None:
+    """Correct one service, before its first request; moto's modules are imported only when they are needed."""
+    if service == "autoscaling":
+        from moto.autoscaling.models import FakeAutoScalingGroup
+        from moto.autoscaling.responses import AutoScalingResponse
+
+        FakeAutoScalingGroup.replace_autoscaling_group_instances = _launch_instances  # type: ignore[method-assign]
+        _after(AutoScalingResponse, "create_auto_scaling_group", functools.partial(_remember_group, _REMEMBERED))
+        updated = functools.partial(_remember_group, _REMEMBERED_ON_UPDATE)
+        _after(AutoScalingResponse, "update_auto_scaling_group", updated)
+        _after(AutoScalingResponse, "put_lifecycle_hook", _remember_hook)
+    elif service == "ec2":
+        from moto.ec2.responses.launch_templates import LaunchTemplates
+
+        _after(LaunchTemplates, "create_launch_template_version", _type_user_data)
+    elif service == "s3":
+        from moto.s3.models import FakeBucket
+
+        FakeBucket.get_permission = _bucket_permission  # type: ignore[method-assign]
+
+
+def _after(kind: type, name: str, correction: Callable[[Any], None]) -> None:
+    original = getattr(kind, name)
+
+    @functools.wraps(original)
+    def corrected(self: Any) -> Any:
+        answer = original(self)
+        correction(self)
+        return answer
+
+    setattr(kind, name, corrected)
+
+
+def _remember_group(names: dict[str, str], request: Any) -> None:
+    """moto ignores these parameters, and describes the group without them."""
+    group = request.autoscaling_backend.autoscaling_groups[request._get_param("AutoScalingGroupName")]
+    for parameter, attribute in names.items():
+        value = request._get_param(parameter)
+        if value is not None:
+            setattr(group, attribute, value)
+
+
+def _remember_hook(request: Any) -> None:
+    """moto describes every hook with an invented role and queue."""
+    key = f"{request._get_param('AutoScalingGroupName')}_{request._get_param('LifecycleHookName')}"
+    hook = request.autoscaling_backend.lifecycle_hooks[key]
+    for parameter, attribute in _REMEMBERED_OF_HOOK.items():
+        setattr(hook, attribute, request._get_param(parameter))
+
+
+def _type_user_data(request: Any) -> None:
+    """moto types the user data of a template's first version only, and asserts that type when instances start."""
+    from moto.ec2.utils import parse_user_data
+
+    backend = request.ec2_backend
+    name, template_id = request._get_param("LaunchTemplateName"), request._get_param("LaunchTemplateId")
+    template = backend.get_launch_template_by_name(name) if name else backend.get_launch_template(template_id)
+    data = template.versions[-1].data
+    if "UserData" in data:
+        data["UserData"] = parse_user_data(data["UserData"])
+
+
+def _launch_instances(group: Any, count_needed: int, propagated_tags: dict[str, str]) -> None:
+    """moto starts all in the first subnet, from the template's default version, of one type, without its options."""
+    from moto.autoscaling.models import InstanceState
+
+    backend = group.autoscaling_backend.ec2_backend
+    template = group.ec2_launch_template
+    version = template.get_version(group.launch_template_version) if template else None
+    data = version.data if version else {}
+    interface = (data.get("NetworkInterfaces") or [{}])[0]
+    tags = {"aws:autoscaling:groupName": group.name} | propagated_tags
+    for _ in range(count_needed):
+        reservation = backend.run_instances(
+            group.image_id,
+            1,
+            group.user_data,
+            [] if version else group.security_groups,
+            security_group_ids=list(data.get("SecurityGroupIds") or interface.get("Groups") or []),
+            instance_type=_instance_type(group),
+            tags={"instance": tags | (version.instance_tags if version else {})},
+            launch_config=group.launch_config,
+            launch_template={"LaunchTemplateId": template.id, "Version": str(version.number)} if version else None,
+            is_instance_type_default=False,
+            associate_public_ip=interface.get("AssociatePublicIpAddress", False),
+            metadata_options=data.get("MetadataOptions") or {},
+            ebs_optimized=data.get("EbsOptimized", False),
+            monitoring_state="enabled" if (data.get("Monitoring") or {}).get("Enabled") else "disabled",
+            lifecycle="spot" if _is_spot(group, data) else None,
+            **_disks(data),
+            **_place(group),
+        )
+        instance = reservation.instances[0]
+        for nic in instance.nics.values():
+            nic.delete_on_termination = interface.get("DeleteOnTermination", True)
+        instance.autoscaling_group = group
+        instance.enclave_options = data.get("EnclaveOptions") or {"Enabled": False}
+        _attach_profile(group, backend, instance, data.get("IamInstanceProfile") or {})
+        group.instance_states.append(
+            InstanceState(instance, protected_from_scale_in=group.new_instances_protected_from_scale_in)
+        )
+
+
+def _disks(data: dict[str, Any]) -> dict[str, Any]:
+    """The template's disks, which end with their instance unless it says otherwise; without any, moto's default."""
+    disks = [
+        disk | {"Ebs": {"DeleteOnTermination": True} | disk["Ebs"]}
+        for disk in data.get("BlockDeviceMappings") or []
+        if "Ebs" in disk
+    ]
+    return {"block_device_mappings": disks} if disks else {}
+
+
+def _place(group: Any) -> dict[str, Any]:
+    """The subnet, or zone, that has the fewest of the group's instances: Auto Scaling balances over zones."""
+    subnets = group.vpc_zone_identifier.split(",") if group.vpc_zone_identifier else []
+    if subnets:
+        used = Counter(state.instance.subnet_id for state in group.instance_states)
+        return {"subnet_id": min(subnets, key=lambda subnet: used[subnet])}
+    used = Counter(state.availability_zone for state in group.instance_states)
+    return {"placement": min(group.availability_zones, key=lambda zone: used[zone])}
+
+
+def _instance_type(group: Any) -> str:
+    overrides = ((group.mixed_instances_policy or {}).get("LaunchTemplate") or {}).get("Overrides") or []
+    return str(next((one["InstanceType"] for one in overrides if "InstanceType" in one), group.instance_type))
+
+
+def _is_spot(group: Any, data: dict[str, Any]) -> bool:
+    if (data.get("InstanceMarketOptions") or {}).get("MarketType") == "spot":
+        return True
+    distribution = (group.mixed_instances_policy or {}).get("InstancesDistribution")
+    if not distribution:
+        return False
+    base = int(distribution.get("OnDemandBaseCapacity") or 0)
+    percent = int(distribution.get("OnDemandPercentageAboveBaseCapacity", 100))
+    above = len(group.instance_states) - base
+    on_demand = sum(state.instance.lifecycle != "spot" for state in group.instance_states) - base
+    return above >= 0 and on_demand >= -(-(above + 1) * percent // 100)
+
+
+def _attach_profile(group: Any, backend: Any, instance: Any, profile: dict[str, str]) -> None:
+    if profile:
+        backend.associate_iam_instance_profile(
+            instance.id, iam_instance_profile_name=profile.get("Name"), iam_instance_profile_arn=profile.get("Arn")
+        )
+
+
+def _bucket_permission(bucket: Any, action: str, resource: str) -> Any:
+    """moto takes every condition of a bucket policy as unmet and then denies, even the usual "deny without TLS".
+
+    Statements with a condition are kept and described, but have no effect here: loopback stands for TLS, and the values
+    that other conditions need (principal, endpoint, encryption header) do not reach this check.
+    """
+    from moto.iam.access_control import IAMPolicy, PermissionResult
+
+    if bucket.policy is None:
+        return PermissionResult.NEUTRAL
+    policy = json.loads(bucket.policy.decode())
+    statements = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
+    policy["Statement"] = [statement for statement in statements if not statement.get("Condition")]
+    return IAMPolicy(json.dumps(policy)).is_action_permitted(action, resource)

@@ -1,0 +1,70 @@
+"""`python -m emulation.demo [PART]`: runs the demo, or one part of it, and ends with a summary."""
+
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from rich.table import Table
+
+from emulation.aws import EmbeddedAws, EmbeddedAwsError
+from emulation.demo import local
+from emulation.demo.steps import Demo, DemoError, console
+from sparkvault.errors import SparkvaultError
+from sparkvault.project import WORK_FOLDER_VARIABLE, work_folder
+from sparkvault.toolchain import find_node, tool_environment
+
+#: Part → what runs it. `all` runs every one.
+PARTS: dict[str, Callable[[Demo, EmbeddedAws, Path], None]] = {"local": local.run}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the demo: 0 done, 1 failed, 2 for a part that there is not."""
+    wanted = arguments[0] if arguments else "all"
+    if len(arguments) > 1 or wanted not in ("all", *PARTS):
+        print(f"usage: make demo [TARGET={'|'.join(('all', *PARTS))}]", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, _interrupt)
+    started = time.monotonic()
+    try:
+        find_node(tool_environment())
+        # A work folder of its own: a cluster that the user runs is left alone. Short, as paths of sockets are bounded.
+        work = Path(tempfile.mkdtemp(prefix="demo-", dir=work_folder()))
+    except SparkvaultError as error:
+        console.print(f"[bold red]Error:[/] {error}")
+        return 1
+    try:
+        with EmbeddedAws() as aws:
+            environment = aws.environment(tool_environment()) | {WORK_FOLDER_VARIABLE: str(work)}
+            demo = Demo(environment)
+            for name, part in PARTS.items():
+                if wanted in ("all", name):
+                    part(demo, aws, work)
+    except (DemoError, EmbeddedAwsError, SparkvaultError) as error:
+        console.print("\n[bold red]The demo failed:[/]", end=" ")
+        console.print(str(error), markup=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\ninterrupted; everything that was started has been ended")
+        return 130
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    demo.note("time", f"{time.monotonic() - started:.0f} s")
+    summary = Table("what", "found", title="Summary", title_justify="left", show_header=False, box=None)
+    for what, found in demo.rows:
+        summary.add_row(f"[bold]{what}[/]", found)
+    console.print()
+    console.print(summary)
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

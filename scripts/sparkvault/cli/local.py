@@ -1,0 +1,58 @@
+"""`sparkvault local`: a Spark cluster on this machine, up and down."""
+
+from typing import Annotated
+
+import typer
+
+from sparkvault.cli.cluster import as_data, show
+from sparkvault.cli.options import JsonOption
+from sparkvault.console import print_json, progress, result
+from sparkvault.errors import NotAvailable
+from sparkvault.targets.local.cluster import LocalCluster
+
+app = typer.Typer(no_args_is_help=True, help="A Spark cluster on this machine.")
+
+
+@app.command()
+def up(
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="How many workers.", show_default="what fits the machine")
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(envvar="MEMORY", help="Memory a worker offers (`6G`).", show_default="its share of the machine"),
+    ] = None,
+    cores: Annotated[
+        int | None,
+        typer.Option(envvar="CORES", min=1, help="Cores a worker offers.", show_default="its share of the machine"),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Start a secured Spark standalone cluster on this machine; it goes on when the terminal closes."""
+    with progress("starting Spark") as tell:
+        status = LocalCluster().up(workers, memory, cores, progress=tell)
+    if json:
+        print_json(as_data(status))
+        return
+    show(status)
+    result("next: `sparkvault submit APP`, `sparkvault shell`, `sparkvault ui`; `sparkvault local down` ends it")
+
+
+@app.command()
+def down(
+    if_up: Annotated[bool, typer.Option("--if-up", help="No error where nothing is up.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """End the cluster and everything that runs on it."""
+    try:
+        with progress("ending the cluster") as tell:
+            report = LocalCluster().down(tell)
+    except NotAvailable:
+        if if_up:
+            return
+        raise
+    if json:
+        print_json(vars(report))
+        return
+    cancelled = f"; cancelled jobs: {', '.join(report.cancelled_jobs)}" if report.cancelled_jobs else ""
+    result(f"ended {report.processes} processes{cancelled}")

@@ -1,0 +1,213 @@
+"""`sparkvault synth`, `diff`, `deploy`, `destroy`: the CDK with our app, and what belongs around it."""
+
+import re
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from spark_constructs.config import Deployment
+from sparkvault.account import Account
+from sparkvault.cdk import Cdk, SynthesizedStack
+from sparkvault.cli.options import ConfigOption, JsonOption, StacksArgument, YesOption
+from sparkvault.console import Progress, confirm, out, print_json, progress, result, say, table
+from sparkvault.errors import SparkvaultError, UsageError
+from sparkvault.images import forget_digests, record_digests
+from sparkvault.lifecycle import empty_buckets, lift_protection
+from sparkvault.project import load_deployment
+from sparkvault.toolchain import docker_engine
+
+
+class Method(StrEnum):
+    """How CloudFormation is given the templates."""
+
+    CHANGE_SET = "change-set"
+    DIRECT = "direct"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command()(synth)
+    app.command()(diff)
+    app.command()(deploy)
+    app.command()(destroy)
+
+
+def synth(stacks: StacksArgument = None, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Synthesize and check the templates, without an account."""
+    cdk = Cdk(load_deployment(config))
+    with progress("synthesizing"):
+        cdk.synth()
+    chosen = cdk.chosen(stacks or [])
+    if json:
+        print_json(
+            [{"name": stack.name, "template": stack.template, "resources": stack.resource_count()} for stack in chosen]
+        )
+        return
+    shown = table("stack", "resources", "template")
+    for stack in chosen:
+        shown.add_row(stack.name, str(stack.resource_count()), str(stack.template))
+    out.print(shown)
+
+
+def diff(stacks: StacksArgument = None, config: ConfigOption = None) -> None:
+    """Show what deploying would change; exit 0 if nothing, 1 if something."""
+    deployment = load_deployment(config)
+    Account(deployment)
+    cdk = Cdk(deployment)
+    with progress("synthesizing"):
+        cdk.synth()
+    if cdk.diff(cdk.chosen(stacks or [])):
+        raise typer.Exit(1)
+    result("no difference: what is deployed is what the configuration says")
+
+
+def deploy(
+    stacks: StacksArgument = None,
+    config: ConfigOption = None,
+    yes: YesOption = False,
+    without_images: Annotated[
+        bool, typer.Option("--without-images", help="Deploy without building and pushing the container images.")
+    ] = False,
+    replace_failed: Annotated[
+        bool, typer.Option("--replace-failed", help="Replace stacks whose creation failed before.")
+    ] = False,
+    method: Annotated[Method, typer.Option(help="How CloudFormation is given the templates.")] = Method.CHANGE_SET,
+    json: JsonOption = False,
+) -> None:
+    """Deploy the stacks into the account, after checking what a deployment needs."""
+    deployment = load_deployment(config)
+    if without_images:
+        deployment = deployment.model_copy(update={"images": deployment.images.model_copy(update={"source": "none"})})
+    account = Account(deployment)
+    account.check_bootstrap()
+    _check_engine(deployment)
+    cdk = Cdk(deployment)
+    with progress("synthesizing"):
+        cdk.synth()
+    chosen = cdk.chosen(stacks or [])
+    account.check_deployable((stack.name for stack in chosen), replace_failed=replace_failed)
+    _check_quota(account)
+    if not yes:
+        if not cdk.diff(chosen):
+            result("no difference: nothing to deploy")
+            return
+        if not confirm(f"Deploy {len(chosen)} stacks into account {account.id}, {account.region}?"):
+            raise UsageError("nothing was deployed", "answer y, or use --yes where there is no terminal")
+    with progress(f"deploying into account {account.id}, {account.region}") as tell:
+        try:
+            cdk.deploy(chosen, method.value, _StackProgress(tell))
+        except SparkvaultError as error:
+            raise _with_reasons(error, account, chosen) from error
+        except KeyboardInterrupt:
+            say("interrupted: CloudFormation goes on by itself; `sparkvault status` shows how far it is")
+            raise
+        digests = record_digests(account, deployment)
+    if deployment.images.source == "none":
+        say("no images were built or pushed (images.source is none): hosts and tasks cannot start Spark")
+    _report(account, chosen, digests, json=json)
+
+
+def destroy(
+    stacks: StacksArgument = None,
+    config: ConfigOption = None,
+    yes: YesOption = False,
+) -> None:
+    """Destroy the stacks. Data stays unless both switches in `storage` are set."""
+    deployment = load_deployment(config)
+    account = Account(deployment)
+    cdk = Cdk(deployment)
+    with progress("synthesizing"):
+        cdk.synth()
+    chosen = cdk.chosen(stacks or [])
+    names = [stack.name for stack in chosen if account.stack(stack.name) is not None]
+    if not names:
+        result("nothing to destroy: none of the stacks is deployed")
+        return
+    deletes = deployment.storage.may_delete(deployment.cluster)
+    fate = "DELETED with all data in them" if deletes else "kept"
+    say(f"stacks: {', '.join(names)}; buckets, keys and logs will be {fate}")
+    if not yes and not confirm(f"Destroy them in account {account.id}, {account.region}?"):
+        raise UsageError("nothing was destroyed", "answer y, or use --yes where there is no terminal")
+    with progress("destroying") as tell:
+        lift_protection(account, names)
+        if deletes:
+            empty_buckets(account, names, tell)
+        try:
+            cdk.destroy(chosen, _StackProgress(tell))
+        except SparkvaultError as error:
+            raise _with_reasons(error, account, chosen) from error
+        if len(chosen) == len(cdk.stacks()):
+            forget_digests(account, deployment)
+    left = [name for name in names if account.stack(name) is not None]
+    if left:
+        raise SparkvaultError(f"still there: {', '.join(left)}", "see `sparkvault status`, and try again")
+    result(f"destroyed {len(names)} stacks" + ("" if deletes else "; data was kept, as the configuration says"))
+
+
+class _StackProgress:
+    """Turns the CDK's event lines into short ones: which stack, how far."""
+
+    _EVENT = re.compile(r"^(?P<stack>[\w-]+) \| +(?P<done>\d+)(/(?P<total>\d+))? \| .*? \| (?P<status>[A-Z_]+) +\| ")
+
+    def __init__(self, tell: Progress) -> None:
+        self._tell = tell
+        self._last: str | None = None
+
+    def __call__(self, line: str) -> None:
+        match = self._EVENT.match(line)
+        if match and "FAILED" in match["status"]:
+            say(line.strip())
+        elif match and match["stack"] != self._last:
+            self._last = match["stack"]
+            self._tell(f"{match['stack']}: {match['status'].lower().replace('_', ' ')}")
+
+
+def _check_engine(deployment: Deployment) -> None:
+    if deployment.images.source == "build" and docker_engine() is None:
+        raise SparkvaultError(
+            "the images are built on this machine, and no Docker engine is reachable",
+            "start Docker (or set CDK_DOCKER to another engine's client), or deploy with --without-images",
+        )
+
+
+def _check_quota(account: Account) -> None:
+    if "swarm" not in account.deployment.targets:
+        return
+    try:
+        shortage = account.vcpu_shortage()
+    except (ClientError, BotoCoreError) as error:
+        say(f"the quota of vCPU could not be read ({error}); going on")
+        return
+    if shortage:
+        raise SparkvaultError(shortage, "ask for more under Service Quotas (EC2, L-1216C47A), or configure fewer hosts")
+
+
+def _with_reasons(error: SparkvaultError, account: Account, stacks: list[SynthesizedStack]) -> SparkvaultError:
+    """The error, with what CloudFormation says of each stack that failed."""
+    reasons = []
+    for stack in stacks:
+        state = account.stack(stack.name)
+        if state is not None and (state.failed or "ROLLBACK" in state.status):
+            reasons.append(f"{stack.name} is in {state.status}: {account.failure_reason(stack.name)}")
+    return SparkvaultError("\n".join(reasons), error.remedy) if reasons else error
+
+
+def _report(account: Account, stacks: list[SynthesizedStack], digests: dict[str, str], *, json: bool) -> None:
+    states = [state for state in (account.stack(stack.name) for stack in stacks) if state is not None]
+    if json:
+        print_json({"stacks": [vars(state) for state in states], "images": digests})
+        return
+    shown = table("stack", "state", "resources")
+    for state in states:
+        shown.add_row(state.name, state.status, str(state.resources))
+    out.print(shown)
+    outputs = table("output", "value")
+    for state in states:
+        for key, value in state.outputs.items():
+            if not key.startswith("Export"):
+                outputs.add_row(key, value)
+    out.print(outputs)
+    for name, uri in digests.items():
+        result(f"image {name}: {uri}")

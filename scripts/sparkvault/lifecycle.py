@@ -1,0 +1,47 @@
+"""What deploy and destroy do around the CDK: data, protection, what stays behind."""
+
+from collections.abc import Iterable
+
+from botocore.exceptions import ClientError
+
+from sparkvault.account import Account
+from sparkvault.console import Progress
+
+
+def lift_protection(account: Account, names: Iterable[str]) -> None:
+    """Switch termination protection off, which a confirmed destroy may do and a slip in a console may not."""
+    for name in names:
+        if account.stack(name) is not None:
+            account.client("cloudformation").update_termination_protection(
+                StackName=name, EnableTerminationProtection=False
+            )
+
+
+def empty_buckets(account: Account, names: Iterable[str], progress: Progress) -> None:
+    """Delete all objects, versions and markers in the buckets of these stacks, so that the buckets can be deleted."""
+    for stack in names:
+        for bucket in resources_of(account, stack, "AWS::S3::Bucket"):
+            progress(f"emptying bucket {bucket}")
+            versions = account.client("s3").get_paginator("list_object_versions")
+            try:
+                for page in versions.paginate(Bucket=bucket):
+                    found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+                    keys = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in found]
+                    if keys:
+                        account.client("s3").delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "NoSuchBucket":
+                    raise
+
+
+def resources_of(account: Account, stack: str, kind: str) -> list[str]:
+    """Physical names of a deployed stack's resources of one type; none where the stack is not there."""
+    if account.stack(stack) is None:
+        return []
+    pages = account.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
+    return [
+        summary["PhysicalResourceId"]
+        for page in pages
+        for summary in page["StackResourceSummaries"]
+        if summary["ResourceType"] == kind and summary["ResourceStatus"] != "DELETE_COMPLETE"
+    ]

@@ -1,0 +1,256 @@
+"""From what a person asked for to the command that runs it: checked first, as nothing may be half done."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from spark_constructs.spark_settings import refused_settings
+from sparkvault.errors import UsageError
+from sparkvault.jobs import JobSpec
+from sparkvault.targets.local.folder import unwritable
+from sparkvault.targets.local.job_folder import JobFolder
+from sparkvault.targets.local.ports import DRIVER_UI_PORT
+from sparkvault.targets.local.process_engine import ProcessEngine
+
+ApplicationKind = Literal["python", "jar", "scala", "sql"]
+
+_KINDS: dict[str, ApplicationKind] = {".py": "python", ".jar": "jar", ".scala": "scala", ".sql": "sql"}
+
+#: Flags of spark-submit that are passed on; each takes a value (SparkSubmitOptionParser, Spark 4.2).
+_WITH_VALUE = frozenset(
+    [
+        "--archives",
+        "--class",
+        "--conf",
+        "-c",
+        "--driver-class-path",
+        "--driver-cores",
+        "--driver-java-options",
+        "--driver-library-path",
+        "--driver-memory",
+        "--exclude-packages",
+        "--executor-cores",
+        "--executor-memory",
+        "--files",
+        "--jars",
+        "--name",
+        "--num-executors",
+        "--packages",
+        "--py-files",
+        "--queue",
+        "--repositories",
+        "--total-executor-cores",
+    ]
+)
+_SWITCHES = frozenset(("--verbose", "-v"))
+
+#: Flags that are ours, and why.
+_REFUSED = {
+    "--master": "sparkvault knows the master; choose where a job runs with --target",
+    "--deploy-mode": "sparkvault decides where the driver runs",
+    "--properties-file": "it would replace the settings that protect the cluster; give single ones with --conf",
+    "--extra-properties-file": "give single settings with --conf",
+    "--load-spark-defaults": "sparkvault's own settings are always loaded",
+    "--driver-default-class-path": "the driver runs on the cluster's own Spark",
+    "--remote": "it is for Spark Connect servers",
+    "--proxy-user": "jobs run in their submitter's own name",
+    "--principal": "there is no Kerberos on this target",
+    "--keytab": "there is no Kerberos on this target",
+    "--supervise": "it is for drivers inside the cluster",
+    "--kill": "use `sparkvault cancel`",
+    "--status": "use `sparkvault jobs`",
+    "--usage-error": "it is not a flag for people",
+    "--version": "use `sparkvault doctor`",
+    "--help": "give it to sparkvault itself",
+    "-h": "give --help to sparkvault itself",
+}
+
+#: Flags whose value is a list of files, separated by commas.
+_FILE_LISTS = frozenset(("--py-files", "--jars", "--files", "--archives"))
+
+#: Settings that are ours on this target, beside those refused everywhere: they would open the driver to the
+#: network, or let anybody who reaches a web UI end jobs.
+_OWNED = frozenset(
+    [
+        "spark.driver.host",
+        "spark.driver.bindaddress",
+        "spark.eventlog.dir",
+        "spark.acls.enable",
+        "spark.ui.killenabled",
+        "spark.ui.filters",
+        "spark.ui.reverseproxy",
+        "spark.remote",
+        "spark.api.mode",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Application:
+    """An application file of this machine, and what runs it."""
+
+    path: Path
+    kind: ApplicationKind
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job that passed the checks."""
+
+    spec: JobSpec
+    application: Application
+    settings: dict[str, str]
+    """What `--conf` and its like set."""
+
+    def copy_to(self, job: JobFolder) -> None:
+        """Keep the application as it is now: the job is what was submitted, whatever is edited meanwhile."""
+        try:
+            shutil.copyfile(self.application.path, job.files / self.application.path.name)
+            if self.application.kind == "scala":
+                _wrap_scala(self.spec.arguments, job.files, self.application.path.name)
+        except OSError as error:
+            raise unwritable(job.files, error) from error
+
+    def command(self, engine: ProcessEngine, job: JobFolder) -> list[str]:
+        """The driver's command line; nothing in it is secret."""
+        copy = str(job.files / self.application.path.name)
+        flags = [*self.spec.spark_arguments, "--conf", f"spark.eventLog.dir={job.event_log.as_uri()}"]
+        match self.application.kind:
+            case "scala":
+                scripts = (str(job.files / name) for name in (_PRELUDE, self.application.path.name, _FINISH))
+                return [engine.program("spark-shell"), *flags, *(part for one in scripts for part in ("-i", one))]
+            case "sql":
+                return [engine.program("spark-sql"), *flags, "-f", copy, *self.spec.arguments]
+            case "python" | "jar":
+                return [engine.program("spark-submit"), *flags, copy, *self.spec.arguments]
+
+    @property
+    def ui_port(self) -> int:
+        """The port from which the driver looks for a free one for its web UI."""
+        given = self.settings.get("spark.ui.port", "")
+        return int(given) if given.isdigit() and int(given) > 0 else DRIVER_UI_PORT
+
+
+def check(spec: JobSpec) -> Submission:
+    """The job, if it can be run. Raises UsageError with everything one has to know to mend it."""
+    application = _application(spec)
+    settings = check_flags(spec.spark_arguments)
+    if application.kind == "sql" and spec.arguments:
+        _check_sql_arguments(spec.arguments)
+    return Submission(spec, application, settings)
+
+
+def check_flags(arguments: list[str]) -> dict[str, str]:
+    """Go through spark-submit's flags, and return the settings among them. Raises UsageError."""
+    settings: dict[str, str] = {}
+    for flag, value in _flags(arguments):
+        if flag in ("--conf", "-c"):
+            key, separator, setting = value.partition("=")
+            if not separator:
+                raise UsageError(f"--conf {value}: a setting needs a value", "write --conf spark.some.setting=value")
+            settings[key.strip()] = setting.strip()
+        elif flag == "--driver-java-options":
+            settings["spark.driver.extraJavaOptions"] = value
+        elif flag in _FILE_LISTS:
+            _check_files(flag, value)
+    _check_settings(settings)
+    return settings
+
+
+def _flags(arguments: list[str]) -> Iterator[tuple[str, str]]:
+    """Flags and their values, as spark-submit would read them: `--flag value` or `--flag=value`."""
+    rest = iter(arguments)
+    for argument in rest:
+        flag, equals, value = argument.partition("=") if argument.startswith("--") else (argument, "", "")
+        if flag in _REFUSED:
+            raise UsageError(f"{flag} is not for `sparkvault submit`: {_REFUSED[flag]}", f"leave out {flag}")
+        if flag in _SWITCHES and not equals:
+            continue
+        if flag not in _WITH_VALUE:
+            near = get_close_matches(flag, [*_WITH_VALUE, *_SWITCHES], n=1)
+            hint = f"did you mean {near[0]}?" if near else "`spark-submit --help` lists them"
+            raise UsageError(f"{flag} is no flag of spark-submit", hint)
+        if not equals:
+            found = next(rest, None)
+            if found is None:
+                raise UsageError(f"{flag} needs a value", f"write {flag} VALUE")
+            value = found
+        yield flag, value
+
+
+def _check_settings(settings: dict[str, str]) -> None:
+    refusals = [
+        f"{refused.key} = {refused.value}: {refused.rule}; {refused.remedy}" for refused in refused_settings(settings)
+    ]
+    refusals += [f"{key}: sparkvault decides this setting here; remove it" for key in settings if key.lower() in _OWNED]
+    refusals += [
+        f"{key} = {value}: it would set a Spark setting past these checks; use --conf"
+        for key, value in settings.items()
+        if key.lower().endswith("javaoptions") and "-Dspark." in value
+    ]
+    if refusals:
+        raise UsageError("\n".join(["settings that are refused:", *(f"  {refusal}" for refusal in refusals)]))
+
+
+def _check_files(flag: str, value: str) -> None:
+    """spark-submit only warns of jars that are missing; the job then fails late, for another reason."""
+    for item in value.split(","):
+        parts = urlsplit(item.strip())
+        if parts.scheme in ("", "file") and not any(sign in parts.path for sign in "*?[{"):
+            path = Path(parts.path)
+            if not path.exists():
+                raise UsageError(f"{flag}: there is no file {path}", "give the path of a file that is there")
+
+
+def _application(spec: JobSpec) -> Application:
+    scheme = urlsplit(spec.application).scheme
+    if scheme not in ("", "file") and "://" in spec.application:
+        raise UsageError(f"{spec.application}: target `local` runs files of this machine", "copy it here first")
+    path = Path(urlsplit(spec.application).path if scheme == "file" else spec.application).expanduser()
+    kind = _KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise UsageError(f"{spec.application} is no application", "give a .py, .jar, .scala or .sql file")
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UsageError(
+            f"the application {spec.application} {what}", "give the path of a .py, .jar, .scala or .sql file"
+        )
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UsageError(f"the application {spec.application} cannot be read: {error.strerror}") from error
+    return Application(path.absolute(), kind)
+
+
+def _check_sql_arguments(arguments: list[str]) -> None:
+    """A SQL script has no arguments but variables: `-d name=value`, `--hivevar name=value`."""
+    flags, values = arguments[::2], arguments[1::2]
+    if len(flags) != len(values) or not all(flag in ("-d", "--define", "--hivevar") for flag in flags):
+        raise UsageError("a .sql application takes variables only", "write -d name=value, and ${name} in the script")
+
+
+# A script in spark-shell goes on after an error and ends with exit code 0. So the script is given one more line,
+# reached only if all before it went well (`-i` compiles and runs a file as one), and a last file looks for it.
+_PRELUDE = "sparkvault-prelude.scala"
+_FINISH = "sparkvault-finish.scala"
+_DONE = "sparkvault.script.done"
+
+
+def _wrap_scala(arguments: list[str], files: Path, script: str) -> None:
+    literals = ", ".join(_scala_literal(argument) for argument in arguments)
+    (files / _PRELUDE).write_text(f"val args: Array[String] = Array({literals})\n", encoding="utf-8")
+    with (files / script).open("a", encoding="utf-8") as copy:
+        copy.write(f'\n;System.setProperty("{_DONE}", "true"): Unit\n')
+    (files / _FINISH).write_text(
+        f'System.exit(if (System.getProperty("{_DONE}") == "true") 0 else 1)\n', encoding="utf-8"
+    )
+
+
+def _scala_literal(text: str) -> str:
+    """A Scala string literal; JSON's escapes are all Scala's too."""
+    return json.dumps(text)

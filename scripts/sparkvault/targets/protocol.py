@@ -1,0 +1,72 @@
+"""What every target can do; the command line knows nothing else of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from sparkvault.jobs import JobRecord, JobSpec
+
+Language = Literal["python", "scala", "sql"]
+UiName = Literal["master", "worker", "driver", "history"]
+LANGUAGES: tuple[Language, ...] = ("python", "scala", "sql")
+UI_NAMES: tuple[UiName, ...] = ("master", "worker", "driver", "history")
+
+
+@dataclass(frozen=True)
+class Component:
+    """One part of a cluster: what is there against what should be."""
+
+    name: str
+    kind: str
+    """`host`, `master`, `worker`, `executor`, `enclave`, …"""
+    state: str
+    """`alive`, `starting`, `dead`, …, in the words of the system it belongs to."""
+    healthy: bool
+    detail: str = ""
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class ClusterStatus:
+    """The state of a target; ``healthy`` only if everything that should be there is."""
+
+    target: str
+    summary: str
+    healthy: bool
+    components: list[Component] = field(default_factory=list)
+
+
+class Target(Protocol):
+    """A place where Spark runs. Methods raise `SparkvaultError` with what is missing and how to mend it."""
+
+    name: str
+
+    def submit(self, spec: JobSpec) -> JobRecord:
+        """Start the job and return at once with its first record."""
+
+    def follow(self, job_id: str) -> Iterator[str]:
+        """The driver's output, line by line without line ends, from its start until the job has ended."""
+
+    def job(self, job_id: str) -> JobRecord:
+        """The record of one job, brought up to date."""
+
+    def jobs(self) -> list[JobRecord]:
+        """All jobs that are on record, newest first."""
+
+    def cancel(self, job_id: str) -> JobRecord:
+        """End a job; one that has ended already is left as it is."""
+
+    def logs(self, component: str | None, *, follow: bool, lines: int) -> Iterator[str]:
+        """The last ``lines`` lines of a component's log (of all where it is None), then new ones if asked."""
+
+    def shell(self, language: Language, spark_arguments: list[str]) -> int:
+        """An interactive shell on this terminal; returns its exit code."""
+
+    def ui(self, which: UiName) -> str:
+        """Address at which that web UI can be opened from this machine."""
+
+    def status(self) -> ClusterStatus:
+        """What is there against what should be."""
+
+    def scale(self, workers: int) -> ClusterStatus:
+        """Bring the cluster to that many workers or executors, draining those that go."""

@@ -1,0 +1,1 @@
+"""The stacks: one file each, composed by `app.py`."""

@@ -1,0 +1,63 @@
+"""What all stacks have in common: name, environment, tags, protection, and zones that need no lookup."""
+
+import jsii
+from aws_cdk import CfnOutput, Environment, Fn, RemovalPolicy, Stack, Tags
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from spark_constructs.config import Deployment
+from spark_constructs.naming import stack_name
+
+
+class SparkvaultStack(Stack):
+    """A stack of one deployment: ``<cluster>-<part>``, in the configured account and region or in that of the caller.
+
+    It is protected against termination for as long as its data is to be retained.
+
+    Attributes:
+        deployment: the configuration.
+        removal_policy: RETAIN, unless both of the configuration's deletion switches are set.
+    """
+
+    deployment: Deployment
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, deployment: Deployment, part: str, description: str
+    ) -> None:
+        may_delete = deployment.storage.may_delete(deployment.cluster)
+        # Read by the override below, which the CDK may call while the stack is being built.
+        self._zones = zone_names(deployment)
+        super().__init__(
+            scope,
+            construct_id,
+            stack_name=stack_name(deployment.cluster, part),
+            description=description,
+            env=Environment(account=deployment.account, region=deployment.region),
+            termination_protection=not may_delete,
+        )
+        self.deployment = deployment
+        self.removal_policy = RemovalPolicy.DESTROY if may_delete else RemovalPolicy.RETAIN
+        if deployment.permissions_boundary is not None:
+            iam.PermissionsBoundary.of(self).apply(
+                iam.ManagedPolicy.from_managed_policy_arn(self, "PermissionsBoundary", deployment.permissions_boundary)
+            )
+        Tags.of(self).add("sparkvault:cluster", deployment.cluster)
+        for key, value in deployment.tags.items():
+            Tags.of(self).add(key, value)
+
+    @property
+    @jsii.member(jsii_name="availabilityZones")
+    def availability_zones(self) -> list[str]:
+        """The zones, without asking AWS: the CDK's own answer needs credentials where the environment is explicit."""
+        return self._zones
+
+    def output(self, name: str, value: str, description: str) -> None:
+        """A named and documented output of the stack, which the command line reads."""
+        CfnOutput(self, name, value=value, description=description)
+
+
+def zone_names(deployment: Deployment) -> list[str]:
+    """The configured zones, or the region's first ones as CloudFormation resolves them at deployment."""
+    return list(deployment.network.availability_zones) or [
+        Fn.select(index, Fn.get_azs()) for index in range(deployment.network.zones)
+    ]

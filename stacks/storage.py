@@ -1,0 +1,52 @@
+"""The stack of everything at rest; the first one, for the others' logs are encrypted under its key."""
+
+from constructs import Construct
+
+from spark_constructs.config import Deployment
+from spark_constructs.storage import ClusterStorage, ClusterStorageProps
+from stacks.base import SparkvaultStack
+
+
+class StorageStack(SparkvaultStack):
+    """``<cluster>-storage``: the key, the job bucket, the log groups."""
+
+    storage: ClusterStorage
+
+    def __init__(self, scope: Construct, construct_id: str, *, deployment: Deployment) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            deployment=deployment,
+            part="storage",
+            description="sparkvault: key, job bucket and log groups",
+        )
+        self.storage = ClusterStorage(
+            self,
+            "Storage",
+            ClusterStorageProps(
+                cluster=deployment.cluster,
+                log_groups=tuple(deployment.targets),
+                key_arn=deployment.kms_key_arn,
+                other_object_keys=tuple(
+                    dict.fromkeys(tenant.key for tenant in deployment.tenants if tenant.key is not None)
+                ),
+                job_retention_days=deployment.storage.job_retention_days,
+                log_retention_days=deployment.logging.retention_days,
+                may_delete=deployment.storage.may_delete(deployment.cluster),
+            ),
+        )
+        self.output("KeyArn", self.storage.key.key_arn, "KMS key of everything at rest")
+        self.output(
+            "JobBucketName", self.storage.job_bucket.bucket_name, "Bucket of jobs: jobs/<id>/ holds all of one job"
+        )
+        self.output(
+            "AccessLogBucketName",
+            self.storage.access_log_bucket.bucket_name,
+            "Bucket with the access logs of the job bucket",
+        )
+        for target in deployment.targets:
+            self.output(
+                f"{target.capitalize()}LogGroupName",
+                self.storage.log_group(target).log_group_name,
+                f"Log group of target {target}",
+            )

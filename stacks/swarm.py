@@ -1,0 +1,145 @@
+"""The stack of the swarm's hosts and of the policies of the people who use them."""
+
+from aws_cdk import DefaultStackSynthesizer
+from aws_cdk import aws_ecr as ecr
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from spark_constructs.access_policies import AccessPolicies, AccessPoliciesProps
+from spark_constructs.config import Deployment, Disks
+from spark_constructs.host_group import HostDisks, SpotShare
+from spark_constructs.host_group_guards import EnclaveReservation
+from spark_constructs.swarm import Swarm, SwarmManagers, SwarmProps, SwarmWorkers
+from stacks.base import SparkvaultStack
+from stacks.images import ImagesStack
+from stacks.network import NetworkStack
+from stacks.storage import StorageStack
+
+
+class SwarmStack(SparkvaultStack):
+    """``<cluster>-swarm``: managers, workers, and the policies operator, submitter and auditor."""
+
+    swarm: Swarm
+    access: AccessPolicies
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        deployment: Deployment,
+        network: NetworkStack,
+        storage: StorageStack,
+        images: ImagesStack,
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            deployment=deployment,
+            part="swarm",
+            description="sparkvault: hosts of target swarm, and the policies of the people who use them",
+        )
+        # Hosts read the images' parameters by name: nothing in the templates says that images come first.
+        self.add_dependency(images)
+        at_rest = storage.storage
+        log_group = at_rest.log_group("swarm")
+        self.swarm = Swarm(
+            self,
+            "Swarm",
+            SwarmProps(
+                cluster=deployment.cluster,
+                vpc=network.network.vpc,
+                subnets=network.network.private_subnets,
+                managers_security_group=network.security_groups.managers,
+                workers_security_group=network.security_groups.workers,
+                key=at_rest.key,
+                log_group=log_group,
+                job_bucket=at_rest.job_bucket,
+                managers=managers(deployment),
+                workers=workers(deployment),
+                architecture=deployment.architecture,
+                drain_timeout_seconds=deployment.hosts.drain_timeout_seconds,
+                boot_timeout_seconds=deployment.hosts.boot_timeout_seconds,
+                image_repositories=self._image_repositories(),
+                permissions_boundary=self._permissions_boundary(),
+            ),
+        )
+        self.access = AccessPolicies(
+            self,
+            "Access",
+            AccessPoliciesProps(
+                cluster=deployment.cluster,
+                job_bucket=at_rest.job_bucket,
+                key=at_rest.key,
+                log_group=log_group,
+                workers_group_name=self.swarm.workers.name,
+                managers_group_name=self.swarm.managers.name,
+                host_role_names=(
+                    self.swarm.managers.role.role.role_name,
+                    self.swarm.workers.role.role.role_name,
+                ),
+            ),
+        )
+        self._outputs()
+
+    def _image_repositories(self) -> tuple[ecr.IRepository, ...]:
+        """The repository of the CDK's bootstrap stack, where image assets are pushed."""
+        if self.deployment.images.source == "none":
+            return ()
+        qualifier = self.synthesizer.bootstrap_qualifier or DefaultStackSynthesizer.DEFAULT_QUALIFIER
+        name = f"cdk-{qualifier}-container-assets-{self.account}-{self.region}"
+        return (ecr.Repository.from_repository_name(self, "ImageAssets", name),)
+
+    def _permissions_boundary(self) -> iam.IManagedPolicy | None:
+        arn = self.deployment.permissions_boundary
+        return iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", arn) if arn else None
+
+    def _outputs(self) -> None:
+        swarm, access = self.swarm, self.access
+        self.output("ManagersGroupName", swarm.managers.name, "Auto Scaling group of the managers")
+        self.output("WorkersGroupName", swarm.workers.name, "Auto Scaling group of the workers, which scaling changes")
+        self.output("ManagersRoleArn", swarm.managers.role.role.role_arn, "Role of the managers' hosts")
+        self.output("WorkersRoleArn", swarm.workers.role.role.role_arn, "Role of the workers' hosts")
+        self.output("OperatorPolicyArn", access.operator.managed_policy_arn, "For those who scale and repair")
+        self.output("SubmitterPolicyArn", access.submitter.managed_policy_arn, "For those who submit jobs")
+        self.output(
+            "AuditorPolicyArn", access.auditor.managed_policy_arn, "For those who review configuration and logs"
+        )
+        self.output(
+            "HostNotificationsTopicArn", swarm.notifications.topic_arn, "Says when hosts start, end, or fail to"
+        )
+
+
+def managers(deployment: Deployment) -> SwarmManagers:
+    """The managers as configured."""
+    configured = deployment.hosts.managers
+    return SwarmManagers(
+        count=configured.count,
+        instance_types=tuple(configured.instance_types),
+        disks=disks(configured.disks),
+    )
+
+
+def workers(deployment: Deployment) -> SwarmWorkers:
+    """The workers as configured, with their enclaves."""
+    configured, enclaves = deployment.hosts.workers, deployment.enclaves
+    spot = configured.spot
+    return SwarmWorkers(
+        count=configured.count,
+        min_count=configured.min,
+        max_count=configured.max,
+        instance_types=tuple(configured.instance_types),
+        disks=disks(configured.disks),
+        spot=SpotShare(spot.on_demand_base, spot.on_demand_percent_above_base) if spot.enabled else None,
+        enclaves=EnclaveReservation(enclaves.count, enclaves.cpus, enclaves.memory_mib) if enclaves.enabled else None,
+    )
+
+
+def disks(configured: Disks) -> HostDisks:
+    """The volumes of a host as configured."""
+    return HostDisks(
+        root_gib=configured.root_gib,
+        data_gib=configured.data_gib,
+        data_iops=configured.data_iops,
+        data_throughput_mib=configured.data_throughput_mib,
+    )

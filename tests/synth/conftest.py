@@ -1,0 +1,20 @@
+"""What the template tests share: the application under each configuration, and snapshots as readable files."""
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from tests.support.synth_app import Synthesised, synthesised
+from tests.support.synth_snapshot import TemplateSnapshotExtension
+from tests.support.synth_variants import VARIANTS
+
+
+@pytest.fixture(params=sorted(VARIANTS))
+def application(request: pytest.FixtureRequest) -> Synthesised:
+    """The whole application, once for each configuration."""
+    return synthesised(request.param)
+
+
+@pytest.fixture
+def template_snapshot(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    """A snapshot of a template: one YAML file."""
+    return snapshot.use_extension(TemplateSnapshotExtension)
