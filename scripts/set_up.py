@@ -35,7 +35,10 @@ def main() -> int:
     """Set everything up; 0 if the clone is ready."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quiet", action="store_true", help="say only what is being installed")
+    parser.add_argument("--check", action="store_true", help="install nothing: end with 1 if something is to be done")
     arguments = parser.parse_args()
+    if arguments.check:
+        return 0 if packages_are_current() and cdk_is_current() else 1
     started = time.monotonic()
     try:
         check_python()
@@ -62,29 +65,49 @@ def check_python() -> None:
 
 def install_python_packages() -> bool:
     """The virtual environment with exactly what the requirements files pin; True if anything was done."""
-    files = [ROOT / name for name in ("requirements-build.txt", *REQUIREMENTS, "pyproject.toml")]
-    wanted = {"python": sys.version.split()[0], "files": digest(files), "at": str(ROOT)}
-    if stamp().get("packages") == wanted:
+    if packages_are_current():
         return False
     say("creating the virtual environment .venv")
-    if not (VENV / "bin" / "python").exists() or stamp().get("packages", {}).get("at") != str(ROOT):
-        if VENV.exists():
+    if stamp().get("made") != wanted_environment() or not (VENV / "bin" / "python").exists():
+        if VENV.exists():  # of another Python, or moved: its programs name their interpreter by its whole path
             shutil.rmtree(VENV)
         run(
             [sys.executable, "-m", "venv", str(VENV)],
             "install the Debian package python3-venv, or Python with ensurepip",
         )
+        write_stamp("made", wanted_environment())
     python = str(VENV / "bin" / "python")
     say("installing Python packages (Spark is large: about a minute the first time)")
     network = "check that this machine reaches a Python package index"
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-    run([*pip, "--requirement", str(files[0])], network)
+    run([*pip, "--requirement", str(ROOT / "requirements-build.txt")], network)
     requirements = [option for name in REQUIREMENTS for option in ("--requirement", str(ROOT / name))]
     install = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--python", python, "--no-build-isolation"]
     run([*install, "--require-hashes", *requirements], network)
     run([*install, "--no-deps", "--editable", str(ROOT)], network)
-    write_stamp("packages", wanted)
+    write_stamp("packages", wanted_packages())
     return True
+
+
+def wanted_environment() -> dict[str, str]:
+    """What a virtual environment is bound to."""
+    return {"python": sys.version.split()[0], "at": str(ROOT)}
+
+
+def wanted_packages() -> str:
+    """Digest of everything that says which packages are installed."""
+    return digest([ROOT / name for name in ("requirements-build.txt", *REQUIREMENTS, "pyproject.toml")])
+
+
+def packages_are_current() -> bool:
+    """Whether the virtual environment has what the requirements files pin."""
+    return stamp().get("made") == wanted_environment() and stamp().get("packages") == wanted_packages()
+
+
+def cdk_is_current() -> bool:
+    """Whether the CDK CLI is the one that package-lock.json pins."""
+    there = (ROOT / "node_modules" / ".bin" / "cdk").exists()
+    return there and stamp().get("cdk") == digest([ROOT / "package-lock.json"])
 
 
 def install_node() -> bool:
@@ -117,8 +140,7 @@ def node_version(program: str) -> int:
 
 def install_cdk() -> bool:
     """The CDK CLI that package-lock.json pins."""
-    wanted = digest([ROOT / "package-lock.json"])
-    if stamp().get("cdk") == wanted and (ROOT / "node_modules" / ".bin" / "cdk").exists():
+    if cdk_is_current():
         return False
     say("installing the AWS CDK command line")
     npm = shutil.which("npm", path=search_path())
@@ -127,7 +149,7 @@ def install_cdk() -> bool:
     run(
         [npm, "ci", "--no-fund", "--no-audit", "--loglevel", "error"], "check that this machine reaches an npm registry"
     )
-    write_stamp("cdk", wanted)
+    write_stamp("cdk", digest([ROOT / "package-lock.json"]))
     return True
 
 

@@ -3,12 +3,15 @@
 from aws_cdk import DefaultStackSynthesizer
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from spark_constructs.access_policies import AccessPolicies, AccessPoliciesProps
 from spark_constructs.config import Deployment, Disks
 from spark_constructs.host_group import HostDisks, SpotShare
 from spark_constructs.host_group_guards import EnclaveReservation
+from spark_constructs.naming import bucket_name, log_group_name
 from spark_constructs.swarm import Swarm, SwarmManagers, SwarmProps, SwarmWorkers
 from stacks.base import SparkvaultStack
 from stacks.images import ImagesStack
@@ -40,9 +43,14 @@ class SwarmStack(SparkvaultStack):
             description="sparkvault: hosts of target swarm, and the policies of the people who use them",
         )
         # Hosts read the images' parameters by name: nothing in the templates says that images come first.
-        self.add_dependency(images)
-        at_rest = storage.storage
-        log_group = at_rest.log_group("swarm")
+        self.add_stack_dependency(images)
+        self.add_stack_dependency(storage)
+        key = storage.storage.key
+        # By name, not by an export: policies and user data then say what they mean to whoever reads the template.
+        log_group = logs.LogGroup.from_log_group_name(self, "Logs", log_group_name(deployment.cluster, "swarm"))
+        job_bucket = s3.Bucket.from_bucket_name(
+            self, "Jobs", bucket_name(deployment.cluster, "jobs", self.account, self.region)
+        )
         self.swarm = Swarm(
             self,
             "Swarm",
@@ -52,9 +60,9 @@ class SwarmStack(SparkvaultStack):
                 subnets=network.network.private_subnets,
                 managers_security_group=network.security_groups.managers,
                 workers_security_group=network.security_groups.workers,
-                key=at_rest.key,
+                key=key,
                 log_group=log_group,
-                job_bucket=at_rest.job_bucket,
+                job_bucket=job_bucket,
                 managers=managers(deployment),
                 workers=workers(deployment),
                 architecture=deployment.architecture,
@@ -69,8 +77,8 @@ class SwarmStack(SparkvaultStack):
             "Access",
             AccessPoliciesProps(
                 cluster=deployment.cluster,
-                job_bucket=at_rest.job_bucket,
-                key=at_rest.key,
+                job_bucket=job_bucket,
+                key=key,
                 log_group=log_group,
                 workers_group_name=self.swarm.workers.name,
                 managers_group_name=self.swarm.managers.name,
@@ -104,6 +112,11 @@ class SwarmStack(SparkvaultStack):
         self.output("SubmitterPolicyArn", access.submitter.managed_policy_arn, "For those who submit jobs")
         self.output(
             "AuditorPolicyArn", access.auditor.managed_policy_arn, "For those who review configuration and logs"
+        )
+        self.output(
+            "LogGroupName",
+            log_group_name(self.deployment.cluster, "swarm"),
+            "Where hosts and jobs log; streams boot/INSTANCE-ID say how booting ended, with the reason if it failed",
         )
         self.output(
             "HostNotificationsTopicArn", swarm.notifications.topic_arn, "Says when hosts start, end, or fail to"

@@ -161,8 +161,6 @@ class AccessPolicies(Construct):
             Permission(
                 "SeeHosts",
                 (
-                    "cloudwatch:GetMetricData",
-                    "cloudwatch:ListMetrics",
                     "ec2:DescribeInstanceStatus",
                     "ec2:DescribeLaunchTemplateVersions",
                     "ssm:DescribeInstanceInformation",
@@ -183,7 +181,6 @@ class AccessPolicies(Construct):
             Permission(
                 "Network",
                 (
-                    "cloudwatch:GetMetricData",
                     "ec2:DescribeFlowLogs",
                     "ec2:DescribeLaunchTemplateVersions",
                     "ec2:DescribeRouteTables",
@@ -192,19 +189,13 @@ class AccessPolicies(Construct):
                     "ec2:DescribeVolumes",
                     "ec2:DescribeVpcEndpoints",
                     "ec2:DescribeVpcs",
+                    "logs:DescribeLogGroups",
                     "ssm:DescribeInstanceInformation",
-                    "ssm:DescribeParameters",
                     "ssm:DescribeSessions",
                     "ssm:ListCommands",
                 ),
                 ("*",),
                 wildcard=_NO_RESOURCE,
-            ),
-            Permission(
-                "RetentionOfLogs",
-                ("logs:DescribeLogGroups",),
-                (stack.format_arn(service="logs", resource="log-group:*"),),
-                wildcard="A listing of log groups is checked against all of them; it shows no events.",
             ),
             Permission(
                 "Bucket",

@@ -21,8 +21,8 @@ class InterfaceEndpoint:
 #: What hosts of target swarm call.
 SWARM_ENDPOINTS: tuple[InterfaceEndpoint, ...] = (
     InterfaceEndpoint("ssm", "Parameters, and Systems Manager in place of any open port"),
-    InterfaceEndpoint("ssmmessages", "Session Manager's channels"),
-    InterfaceEndpoint("ec2messages", "Run Command's messages"),
+    # No ec2messages: SSM Agent needs it no longer since 3.3.40.0, and the hosts' roles may not call it.
+    InterfaceEndpoint("ssmmessages", "Run Command's and Session Manager's channels"),
     InterfaceEndpoint("ecr.api", "Tokens for pulling images"),
     InterfaceEndpoint("ecr.dkr", "Manifests of images"),
     InterfaceEndpoint("logs", "Logs of hosts and jobs"),

@@ -20,6 +20,7 @@ from spark_constructs.host_group_guards import (
     EnclaveReservation,
     known_types,
     refuse_disordered_counts,
+    refuse_impossible_times,
     refuse_unfit_for_enclaves,
     refuse_unsafe_managers,
 )
@@ -85,7 +86,7 @@ class HostGroupProps:
     log_group: logs.ILogGroup
     """Where hosts log, and say how booting ended."""
     job_bucket: s3.IBucket
-    """Bucket of jobs."""
+    """Bucket of jobs; one of another stack by its name (``from_bucket_name``), so that policies name it, too."""
     instance_types: tuple[str, ...]
     """Nitro instance types in order of preference, all of one architecture."""
     count: int
@@ -183,6 +184,7 @@ class HostGroup(Construct):
         if props.kind == "manager":
             zones = len(set(self._placement.availability_zones))
             refuse_unsafe_managers(props.count, zones, spot=props.spot is not None, enclaves=props.enclaves is not None)
+        refuse_impossible_times(props.boot_timeout_seconds, props.drain_timeout_seconds)
         refuse_disordered_counts(self._least, props.count, self._most)
         if props.enclaves is not None:
             refuse_unfit_for_enclaves(self._types, props.enclaves)

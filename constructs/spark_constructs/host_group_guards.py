@@ -15,6 +15,11 @@ HOST_CORES = 1
 QUORUM = 3
 
 
+#: The longest that an update waits for a signal, and the least and most that a lifecycle hook waits, in seconds.
+MAX_BOOT_SECONDS = 3600
+DRAIN_SECONDS = (30, 7200)
+
+
 class UnsafeHostGroupError(ValueError):
     """A group of hosts that must not be deployed: what is wrong and what to give instead."""
 
@@ -92,6 +97,21 @@ def refuse_unsafe_managers(count: int, zones: int, *, spot: bool, enclaves: bool
         raise UnsafeHostGroupError("managers on Spot would take the swarm with them: use Spot for workers only")
     if enclaves:
         raise UnsafeHostGroupError("managers run no jobs and no enclaves: reserve enclaves on workers")
+
+
+def refuse_impossible_times(boot_timeout_seconds: int, drain_timeout_seconds: int) -> None:
+    """Raises UnsafeHostGroupError for timeouts that CloudFormation or Auto Scaling would refuse.
+
+    Sources: CloudFormation user guide, "UpdatePolicy attribute" (PauseTime up to one hour); EC2 Auto Scaling API
+    reference, PutLifecycleHook (HeartbeatTimeout 30 to 7200 seconds).
+    """
+    if not 1 <= boot_timeout_seconds <= MAX_BOOT_SECONDS:
+        raise UnsafeHostGroupError(
+            f"{boot_timeout_seconds} seconds to boot: CloudFormation waits 1 to {MAX_BOOT_SECONDS} in an update"
+        )
+    least, most = DRAIN_SECONDS
+    if not least <= drain_timeout_seconds <= most:
+        raise UnsafeHostGroupError(f"{drain_timeout_seconds} seconds to drain: a hook waits {least} to {most}")
 
 
 def refuse_disordered_counts(least: int, count: int, most: int) -> None:

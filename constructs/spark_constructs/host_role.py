@@ -102,11 +102,18 @@ class HostRole(Construct):
         ec2messages, ssmmessages, and other API operations". What AmazonSSMManagedInstanceCore gives beyond it
         (inventory, patches, State Manager, every parameter of the account) is not used here.
         """
+        instances = Stack.of(self).format_arn(service="ec2", resource="instance", resource_name="*")
         return [
             Permission(
-                "SystemsManagerAgent",
+                "SystemsManagerHeartbeat",
+                ("ssm:UpdateInstanceInformation",),
+                (instances,),
+                conditions={"ArnLike": {"ec2:SourceInstanceARN": instances}},
+                wildcard="Ids of instances are not known beforehand; credentials must come from an instance's role.",
+            ),
+            Permission(
+                "SystemsManagerChannels",
                 (
-                    "ssm:UpdateInstanceInformation",
                     "ssmmessages:CreateControlChannel",
                     "ssmmessages:CreateDataChannel",
                     "ssmmessages:OpenControlChannel",
@@ -114,7 +121,7 @@ class HostRole(Construct):
                 ),
                 ("*",),
                 wildcard=_NO_RESOURCE,
-            )
+            ),
         ]
 
     def _boot(self) -> list[Permission]:

@@ -8,6 +8,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from spark_constructs.host_group_guards import EnclaveReservation
+from spark_constructs.naming import BOOT_STREAM_PREFIX
 
 #: EC2 takes 16 KiB; ours stays far below, because nobody reviews long user data.
 MAX_USER_DATA_BYTES = 3072
@@ -23,9 +24,6 @@ HOST_FILE = "/etc/sparkvault/host.json"
 
 #: Where the bundle leaves the reason when booting fails (assets/hosts/boot/failure.sh).
 FAILURE_FILE = "/run/sparkvault/boot-failure"
-
-#: Prefix of the log streams in which hosts say how booting ended.
-BOOT_STREAM_PREFIX = "boot/"
 
 #: Minutes that a host which failed to boot stays up to be looked at; then it powers off, and its group replaces it.
 FAILED_HOST_MINUTES = 15

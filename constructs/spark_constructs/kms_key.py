@@ -110,7 +110,8 @@ def cluster_key_policy(scope: Construct, cluster: str) -> iam.PolicyDocument:
             # Instances of Auto Scaling groups are started by service-linked roles, which are in no IAM policy of ours
             # (EC2 Auto Scaling user guide, "Required KMS key policy for use with encrypted volumes"). The role may not
             # exist yet in a new account, and KMS refuses a policy that names a principal it cannot find: so any
-            # principal, on the condition that it is that role. Nobody but the service can assume it.
+            # principal, on the condition that it is that role. Nobody but the service can assume it. Not bound to
+            # EC2 by kms:ViaService, as AWS's own policy is not: the role also publishes to encrypted topics.
             iam.PolicyStatement(
                 sid="VolumesOfLaunchedInstances",
                 principals=[iam.AnyPrincipal()],

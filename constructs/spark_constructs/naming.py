@@ -10,6 +10,9 @@ from dataclasses import dataclass
 MAX_REGION_LENGTH = 16
 ACCOUNT_LENGTH = 12
 
+#: Prefix of the log streams, one a host, in which hosts say how booting ended.
+BOOT_STREAM_PREFIX = "boot/"
+
 # A CDK token inside a string: its text is known only at deployment.
 _TOKEN = re.compile(r"\$\{Token\[[^\]]*\]\}")
 _ACCOUNT_TOKEN = re.compile(r"\$\{Token\[AWS[.:]+AccountId[^\]]*\]\}")

@@ -67,7 +67,7 @@ class SwarmProps:
     log_group: logs.ILogGroup
     """Where hosts log."""
     job_bucket: s3.IBucket
-    """Bucket of jobs."""
+    """Bucket of jobs; one of another stack by its name (``from_bucket_name``), so that policies name it, too."""
     subnets: ec2.SubnetSelection | None = None
     """Where hosts run; default: the private subnets of the VPC."""
     managers: SwarmManagers = field(default_factory=SwarmManagers)

@@ -1,6 +1,7 @@
 """An AWS account on loopback: moto behind a CloudFormation engine that keeps CloudFormation's promises.
 
-Public: `EmbeddedAws` (the server as a context manager), `bootstrap` (the real `cdk bootstrap`), `leftovers` (what remains).
+Public: `EmbeddedAws` (the server as a context manager), `bootstrap` (the real `cdk bootstrap`), `leftovers` (what is
+still there).
 """
 
 from emulation.aws.bootstrap import bootstrap

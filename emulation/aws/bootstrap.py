@@ -12,7 +12,7 @@ BOOTSTRAP_TIMEOUT_SECONDS = 180
 
 
 def bootstrap(aws: EmbeddedAws, cdk: Sequence[str | Path], *, region: str | None = None) -> None:
-    """Run `cdk bootstrap aws://ACCOUNT/REGION` (about 5 s); raises `EmbeddedAwsError` with the CLI's output if it fails.
+    """Run `cdk bootstrap aws://ACCOUNT/REGION` (about 5 s); raises `EmbeddedAwsError` with its output if it fails.
 
     `cdk` is the command to use, e.g. `["node_modules/.bin/cdk"]`. No app is needed, none is read.
     """

@@ -17,11 +17,13 @@ from types import TracebackType
 from typing import Any, Literal
 
 from emulation.aws import client as clients
+from emulation.aws.absent_engine import write_command
 from emulation.aws.environment import sealed_environment
 
 ACCOUNT_ID = "123456789012"  # the one account that moto has unless told otherwise
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 5.0
+NOT_RUNNING = "the embedded AWS is not running: use `with EmbeddedAws() as aws:` or call start()"
 _ROOT = Path(__file__).resolve().parents[2]
 
 Hosts = Literal["absent", "external"]
@@ -34,9 +36,9 @@ class EmbeddedAwsError(RuntimeError):
 class EmbeddedAws:
     """An AWS account on a free loopback port.
 
-    `hosts` says who sends the creation signals of Auto Scaling groups: with `"absent"` nothing boots the instances, and a
-    stand-in inside the server reports success for each of them (and says so in its log and in the stack's events); with
-    `"external"` nobody does but who calls `SignalResource`.
+    `hosts` says who sends the creation signals of Auto Scaling groups. With `"absent"` nothing boots the instances, and
+    a stand-in inside the server reports success for each of them (and says so in its log and in the stack's events).
+    With `"external"` nobody does but who calls `SignalResource`.
 
         with EmbeddedAws() as aws:
             subprocess.run([...], env=aws.environment())
@@ -61,6 +63,7 @@ class EmbeddedAws:
         if self._process is not None:
             raise EmbeddedAwsError("the embedded AWS is already running: stop it first")
         self._private = Path(tempfile.mkdtemp(prefix="embedded-aws-"))
+        write_command(self._private, _ROOT)
         # The child watches its standard input: the pipe closes when this process ends, however it ends.
         with (self._private / "server.log").open("wb") as log:
             self._process = subprocess.Popen(
@@ -121,13 +124,18 @@ class EmbeddedAws:
     @property
     def private_folder(self) -> Path:
         """The server's own folder (log, CDK cache); removed by `stop`."""
-        self._require_running()
-        assert self._private is not None
+        if self._private is None:
+            raise EmbeddedAwsError(NOT_RUNNING)
         return self._private
 
     def log(self) -> str:
         """What the server has logged so far."""
         return (self.private_folder / "server.log").read_text(errors="replace")
+
+    def images_not_pushed(self) -> list[str]:
+        """Names of the images that `cdk deploy` would have pushed if there were a container engine."""
+        record = self.private_folder / "images-not-pushed"
+        return sorted(set(record.read_text().split())) if record.exists() else []
 
     def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
         """Environment for a child process (default base: ours) from which no real AWS can be reached."""
@@ -152,9 +160,9 @@ class EmbeddedAws:
         return environment
 
     def _announced_port(self, process: subprocess.Popen[bytes]) -> int:
-        assert process.stdout is not None
-        readable, _, _ = select.select([process.stdout], [], [], START_TIMEOUT_SECONDS)
-        line = process.stdout.readline().strip() if readable else b""
+        pipe = process.stdout
+        readable = select.select([pipe], [], [], START_TIMEOUT_SECONDS)[0] if pipe is not None else []
+        line = pipe.readline().strip() if pipe is not None and readable else b""
         if not line.isdigit():
             raise self._did_not_start("announce its port")
         return int(line)
@@ -179,5 +187,5 @@ class EmbeddedAws:
 
     def _require_running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            raise EmbeddedAwsError("the embedded AWS is not running: use `with EmbeddedAws() as aws:` or call start()")
+            raise EmbeddedAwsError(NOT_RUNNING)
         return self._process

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from emulation.aws.absent_engine import NOT_PUSHED
+
 ACCESS_KEY_ID = "EMULATEDNOTAREALKEY0"
 SECRET_ACCESS_KEY = "emulated-not-a-real-secret"  # noqa: S105 - names itself
 
@@ -41,6 +43,8 @@ def sealed_environment(base: Mapping[str, str], endpoint: str, region: str, priv
         "CDK_DISABLE_CLI_TELEMETRY": "true",
         "CDK_DISABLE_VERSION_CHECK": "1",
         "CDK_NOTICES": "false",
+        "CDK_DOCKER": str(private / "absent-engine"),
+        NOT_PUSHED: str(private / "images-not-pushed"),
         "CDK_VERSION_REPORTING": "false",
         "JSII_SILENCE_WARNING_DEPRECATED_NODE_VERSION": "1",
         "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",

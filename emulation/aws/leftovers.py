@@ -15,8 +15,8 @@ def leftovers(aws: EmbeddedAws, *, region: str | None = None, pending_keys: bool
     """Kind → sorted names or ids; kinds with nothing left are not in it.
 
     Left out are the CDK's bootstrap stack with its resources and what an account has from the beginning (default VPC,
-    AWS-managed keys, public parameters). KMS keys scheduled for deletion count only with `pending_keys`: KMS itself knows
-    no quicker end.
+    AWS-managed keys, public parameters). KMS keys scheduled for deletion count only with `pending_keys`: KMS itself
+    knows no quicker end.
     """
 
     def client(service: str) -> Any:
@@ -54,7 +54,9 @@ def _pages(client: Any, operation: str, *path: str, **parameters: Any) -> Iterat
         yield from answer.get(path[0]) or []
 
 
-def _names(service: str, operation: str, member: str, key: str | None, **parameters: Any) -> Callable[[_Client], list[str]]:
+def _names(
+    service: str, operation: str, member: str, key: str | None, **parameters: Any
+) -> Callable[[_Client], list[str]]:
     """A listing whose items are named by `key` (or are names themselves), those that are gone left out."""
 
     def listing(client: _Client) -> list[str]:
@@ -99,7 +101,9 @@ def _internet_gateways(client: _Client) -> list[str]:
 
 def _keys(client: _Client, states: set[str]) -> list[str]:
     kms = client("kms")
-    managed = {a.get("TargetKeyId") for a in _pages(kms, "list_aliases", "Aliases") if a["AliasName"].startswith("alias/aws/")}
+    managed = {
+        a.get("TargetKeyId") for a in _pages(kms, "list_aliases", "Aliases") if a["AliasName"].startswith("alias/aws/")
+    }
     described = (kms.describe_key(KeyId=k["KeyId"])["KeyMetadata"] for k in _pages(kms, "list_keys", "Keys"))
     return [key["KeyId"] for key in described if key["KeyId"] not in managed and key["KeyState"] in states]
 
@@ -121,7 +125,9 @@ def _parameters(client: _Client) -> list[str]:
 def _hooks(client: _Client) -> list[str]:
     # Hooks are listed by group, and a group that is gone cannot be asked; their groups' own listing covers them.
     autoscaling = client("autoscaling")
-    groups = [g["AutoScalingGroupName"] for g in _pages(autoscaling, "describe_auto_scaling_groups", "AutoScalingGroups")]
+    groups = [
+        g["AutoScalingGroupName"] for g in _pages(autoscaling, "describe_auto_scaling_groups", "AutoScalingGroups")
+    ]
     found = []
     for group in groups:
         hooks = autoscaling.describe_lifecycle_hooks(AutoScalingGroupName=group)["LifecycleHooks"]

@@ -1,5 +1,6 @@
 """Runs the pinned CDK CLI with our app, and reads what it wrote."""
 
+import hashlib
 import json
 import shlex
 import subprocess
@@ -16,6 +17,10 @@ from sparkvault.toolchain import find_cdk, find_node, tool_environment
 
 #: How many of the last lines of the CDK's output an error shows.
 SHOWN_LINES = 15
+
+#: What synthesis reads.
+_INPUT_FOLDERS = ("stacks", "constructs", "assets")
+_INPUT_FILES = ("app.py", "cdk.json", "requirements.txt")
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,31 @@ class Cdk:
         self._config.write_text(deployment.model_dump_json(indent=2), encoding="utf-8")
 
     def synth(self) -> list[SynthesizedStack]:
-        """Synthesize all stacks. Raises SparkvaultError with what the app said where it fails."""
+        """Synthesize all stacks; what nothing has changed since the last time is taken from there.
+
+        Raises SparkvaultError with what the app said where it fails.
+        """
+        record = self._folder / "synthesized-from"
+        inputs = self._fingerprint()
+        if record.is_file() and record.read_text(encoding="utf-8") == inputs and self.output.is_dir():
+            return self.stacks()
+        record.unlink(missing_ok=True)
         app = shlex.join([sys.executable, "app.py"])
         context = f"sparkvault_config={self._config}"
         self._run(["synth", "--quiet", "--app", app, "--context", context, "--output", str(self.output)], "synth")
+        record.write_text(inputs, encoding="utf-8")
         return self.stacks()
+
+    def _fingerprint(self) -> str:
+        """SHA-256 over everything that synthesis reads: configuration, code, assets, pinned versions."""
+        digest = hashlib.sha256(sys.version.encode())
+        root = project_root()
+        inside = (file for folder in _INPUT_FOLDERS for file in (root / folder).rglob("*"))
+        for file in sorted({self._config, *(root / name for name in _INPUT_FILES), *inside}):
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(f"{file}\0{file.stat().st_mode}\0".encode())
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+        return digest.hexdigest()
 
     def stacks(self) -> list[SynthesizedStack]:
         """The stacks of the last synthesis, dependencies first."""

@@ -1,8 +1,7 @@
 """What deploy and destroy do around the CDK: data, protection, what stays behind."""
 
 from collections.abc import Iterable
-
-from botocore.exceptions import ClientError
+from contextlib import suppress
 
 from sparkvault.account import Account
 from sparkvault.console import Progress
@@ -19,19 +18,20 @@ def lift_protection(account: Account, names: Iterable[str]) -> None:
 
 def empty_buckets(account: Account, names: Iterable[str], progress: Progress) -> None:
     """Delete all objects, versions and markers in the buckets of these stacks, so that the buckets can be deleted."""
-    for stack in names:
-        for bucket in resources_of(account, stack, "AWS::S3::Bucket"):
-            progress(f"emptying bucket {bucket}")
-            versions = account.client("s3").get_paginator("list_object_versions")
-            try:
-                for page in versions.paginate(Bucket=bucket):
-                    found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-                    keys = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in found]
-                    if keys:
-                        account.client("s3").delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "NoSuchBucket":
-                    raise
+    s3 = account.client("s3")
+    buckets = [bucket for stack in names for bucket in resources_of(account, stack, "AWS::S3::Bucket")]
+    for bucket in buckets:
+        # Emptying a bucket is an access that is logged, into a bucket that is to be emptied too.
+        with suppress(s3.exceptions.NoSuchBucket):
+            s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
+    for bucket in buckets:
+        progress(f"emptying bucket {bucket}")
+        with suppress(s3.exceptions.NoSuchBucket):
+            for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+                found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+                keys = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in found]
+                if keys:
+                    s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
 
 
 def resources_of(account: Account, stack: str, kind: str) -> list[str]:

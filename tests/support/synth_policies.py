@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from tests.support.synth_readable import text
 
-#: `identity`: what a role may do · `trust`: who may become it · `key`, `endpoint`, `resource`: who may use the resource.
+#: What a role may do (identity), who may become it (trust), who may use a resource (key, endpoint, resource).
 Kind = Literal["identity", "trust", "key", "endpoint", "resource"]
 
 _DOCUMENTS: dict[str, tuple[tuple[str, Kind], ...]] = {

@@ -14,7 +14,7 @@ _BOILERPLATE = (("Parameters", "BootstrapVersion"), ("Rules", "CheckBootstrapVer
 def readable(template: Mapping[str, Any]) -> dict[str, Any]:
     """The template, normalised for a snapshot.
 
-    References read as in ``Fn::Sub`` (``${Bucket.Arn}``), user data is a list of lines without comments, asset hashes
+    References read as in ``Fn::Sub`` (``${Bucket.Arn}``), user data is one text without comments, asset hashes
     and account numbers are replaced, the CDK's own parameters, rules and metadata are left out.
     """
     result: dict[str, Any] = {}
@@ -70,7 +70,7 @@ def _inline(argument: Any) -> str:
 
 def _normalised(value: Any, key: str = "") -> Any:
     if key == "UserData":
-        return [_without_hashes(line) for line in user_data_lines(value)]
+        return "".join(f"{_without_hashes(line)}\n" for line in user_data_lines(value))
     if isinstance(value, dict):
         if len(value) == 1 and next(iter(value)).startswith(("Fn::", "Ref")):
             try:

@@ -8,6 +8,20 @@ from syrupy.location import PyTestLocation
 from syrupy.types import SnapshotIndex
 
 
+class _Dumper(yaml.SafeDumper):
+    """Repeats what is the same instead of pointing at it, and shows a script line by line."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
 class TemplateSnapshotExtension(SingleFileSnapshotExtension):
     """One file per template, named after the stack alone."""
 
@@ -16,7 +30,9 @@ class TemplateSnapshotExtension(SingleFileSnapshotExtension):
 
     def serialize(self, data: Any, **_: Any) -> str:
         """The template as YAML, in the order in which the CDK writes it."""
-        return yaml.safe_dump(data, sort_keys=False, width=110, allow_unicode=True, default_flow_style=False)
+        return yaml.dump(
+            data, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True, default_flow_style=False
+        )
 
     @classmethod
     def get_snapshot_name(cls, *, test_location: PyTestLocation, index: SnapshotIndex = 0) -> str:

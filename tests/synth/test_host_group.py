@@ -284,6 +284,8 @@ def test_hosts_may_be_kept_to_some_subnets() -> None:
         ({"kind": "manager", "spot": SpotShare()}, "use Spot for workers only"),
         ({"kind": "manager", "count": 2}, "2 managers: use 1, or 3"),
         ({"kind": "manager", "count": 3, "zones": 2}, "3 managers over 2 zones lose their quorum"),
+        ({"boot_timeout_seconds": 3601}, "CloudFormation waits 1 to 3600"),
+        ({"drain_timeout_seconds": 10}, "a hook waits 30 to 7200"),
         ({"count": 11, "max_count": 10}, "11 hosts are not between"),
         ({"count": 1, "min_count": 2}, "1 hosts are not between"),
     ],

@@ -123,7 +123,7 @@ class TestEndpoints:
     def test_hosts_reach_every_service_they_call(self) -> None:
         made = _of_type(synthesised("default").template("Network"), "AWS::EC2::VPCEndpoint")
         services = {text(each["ServiceName"]).split("${AWS::Region}.")[1] for each in made.values()}
-        called = "ssm ssmmessages ec2messages ecr.api ecr.dkr logs monitoring kms sts ec2 autoscaling cloudformation"
+        called = "ssm ssmmessages ecr.api ecr.dkr logs monitoring kms sts ec2 autoscaling cloudformation"
         assert services == {*called.split(), "s3", "dynamodb"}
 
     def test_interface_endpoints_answer_to_the_services_ordinary_names(self) -> None:
@@ -153,16 +153,16 @@ class TestEndpoints:
         assert "aws:ResourceAccount" in allowed["BucketsOfThisAccount"].condition_keys()
         read, written = allowed["DataBucket0"], allowed["DataBucket1"]
         assert read.resources == [
-            "arn:${AWS::Partition}:s3:::partner-sales",
-            "arn:${AWS::Partition}:s3:::partner-sales/2026/*",
+            "arn:aws:s3:::partner-sales",
+            "arn:aws:s3:::partner-sales/2026/*",
         ]
         assert "s3:PutObject" not in read.actions
         assert "s3:PutObject" in written.actions
         public = allowed["ImageLayersAndPackages"]
         assert public.actions == ["s3:GetObject"]
         assert public.resources == [
-            "arn:${AWS::Partition}:s3:::al2023-repos-eu-central-1-*/*",
-            "arn:${AWS::Partition}:s3:::prod-eu-central-1-starport-layer-bucket/*",
+            "arn:aws:s3:::al2023-repos-eu-central-1-*/*",
+            "arn:aws:s3:::prod-eu-central-1-starport-layer-bucket/*",
         ]
 
     def test_the_dynamodb_endpoint_serves_this_clusters_tables(self) -> None:

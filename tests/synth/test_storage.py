@@ -112,7 +112,7 @@ class TestJobBucket:
         denied = self._denied("default")["OnlyKmsEncryption"]
         assert denied.actions == ["s3:PutObject"]
         assert denied.condition == {
-            "StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"},
+            "StringNotEquals": {"s3:x-amz-server-side-encryption": ["aws:kms"]},
             "Null": {"s3:x-amz-server-side-encryption": "false"},
         }
 
@@ -144,7 +144,7 @@ class TestJobBucket:
         (allowed,) = (each for each in statements({"Storage": template}, "resource") if each.allows)
         assert allowed.body["Principal"] == {"Service": "logging.s3.amazonaws.com"}
         source = text(allowed.condition["ArnLike"]["aws:SourceArn"])
-        assert source == "arn:${AWS::Partition}:s3:::analytics-jobs-111122223333-eu-central-1"
+        assert source == "arn:aws:s3:::analytics-jobs-111122223333-eu-central-1"
         assert _bucket(template, "Jobs")["BucketName"] == "analytics-jobs-111122223333-eu-central-1"
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.iam_evaluation import Decision, MalformedPolicyError, Request, concrete, evaluate
+from tests.support.iam_evaluation import Decision, MalformedPolicyError, PolicyDocument, Request, concrete, evaluate
 
 OBJECT = "arn:aws:s3:::bucket/jobs/1/spec.json"
 
@@ -13,7 +13,9 @@ def statement(effect: str = "Allow", **elements: Any) -> dict[str, Any]:
     return {"Effect": effect, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*", **elements}
 
 
-def decide(*statements: dict[str, Any], action: str = "s3:GetObject", resource: str = OBJECT, **kwargs: Any) -> Decision:
+def decide(
+    *statements: dict[str, Any], action: str = "s3:GetObject", resource: str = OBJECT, **kwargs: Any
+) -> Decision:
     return evaluate([{"Statement": list(statements)}], Request(action, resource, kwargs.get("context", {})))
 
 
@@ -28,7 +30,7 @@ def test_a_deny_wins_over_every_allow() -> None:
 
 def test_policies_add_up() -> None:
     request = Request("s3:GetObject", OBJECT)
-    policies = [{"Statement": [statement(Action="s3:PutObject")]}, {"Statement": statement()}]
+    policies: list[PolicyDocument] = [{"Statement": [statement(Action="s3:PutObject")]}, {"Statement": statement()}]
     assert evaluate(policies, request) is Decision.ALLOWED
 
 
@@ -122,7 +124,11 @@ def test_a_variable_in_a_resource_without_a_value_matches_nothing() -> None:
 
 
 def test_a_boundary_takes_away_and_never_gives() -> None:
-    request, allow, deny = Request("s3:GetObject", OBJECT), {"Statement": [statement()]}, {"Statement": [statement("Deny")]}
+    request, allow, deny = (
+        Request("s3:GetObject", OBJECT),
+        {"Statement": [statement()]},
+        {"Statement": [statement("Deny")]},
+    )
     assert evaluate([allow], request, boundary=[allow]) is Decision.ALLOWED
     assert evaluate([allow], request, boundary=[]) is Decision.IMPLICITLY_DENIED
     assert evaluate([], request, boundary=[allow]) is Decision.IMPLICITLY_DENIED

@@ -7,7 +7,7 @@ DATA_FOLDER=/var/lib/docker
 # disk_of DEVICE: the disk a partition is on, by its name in /sys/block.
 disk_of() {
   local parent
-  parent=$(lsblk --noheadings --output PKNAME "$1" | head -n 1)
+  parent=$(lsblk --noheadings --nodeps --output PKNAME "$1")
   echo "${parent:-$(basename "$1")}"
 }
 

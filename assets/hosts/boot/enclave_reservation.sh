@@ -20,7 +20,7 @@ check_allocator_config() {
     echo "$file is missing"
     return 1
   fi
-  if [[ $(grep --invert-match '^[[:space:]]*#' "$file" | head -n 1) != "---" ]]; then
+  if [[ $(grep --invert-match --max-count=1 '^[[:space:]]*#' "$file") != "---" ]]; then
     echo "$file does not start with '---', so the allocator would reserve nothing"
     return 1
   fi
@@ -84,8 +84,8 @@ check_enclave_cpus() {
 # check_enclave_memory ROOT MEMORY_MIB: whether the node of the pool's CPUs has so much memory in huge pages.
 # An enclave gets CPUs and memory of one node, so pages on another node do not count.
 check_enclave_memory() {
-  local first node mib
-  first=$(enclave_cpus "$1" | head -n 1)
+  local first='' node mib
+  read -r first < <(enclave_cpus "$1") || true
   if [[ -z $first ]] || ! node=$(node_of_cpu "$1" "$first"); then
     echo "no NUMA node is known for the enclave CPU pool"
     return 1

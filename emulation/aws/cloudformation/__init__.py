@@ -1,1 +1,1 @@
-"""A CloudFormation engine: stacks, change sets, events, signals and rollback over the resource types in `..resources`."""
+"""A CloudFormation engine: stacks, change sets, events, signals and rollback over the types in `..resources`."""

@@ -43,7 +43,9 @@ class Account:
         try:
             return str(self.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"])
         except ClientError as error:
-            raise ValidationError(f"Unable to fetch parameters [{name}] from parameter store for this account.") from error
+            raise ValidationError(
+                f"Unable to fetch parameters [{name}] from parameter store for this account."
+            ) from error
 
     def secret(self, reference: str) -> str:
         """The value behind `secret-id:SecretString:json-key`."""

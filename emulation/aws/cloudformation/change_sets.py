@@ -30,7 +30,9 @@ class ChangeSets:
         if kind == "CREATE":
             stack = self._engine.live(stack_name)
             if stack is not None and stack.status != "REVIEW_IN_PROGRESS":
-                raise ValidationError(f"Stack [{stack_name}] already exists and cannot be created again with the changeSet.")
+                raise ValidationError(
+                    f"Stack [{stack_name}] already exists and cannot be created again with the changeSet."
+                )
             if stack is None:
                 stack = self._engine.new_stack(stack_name, request, "REVIEW_IN_PROGRESS")
                 stack.record("REVIEW_IN_PROGRESS", "User Initiated")
@@ -116,7 +118,11 @@ def _changes(before: Request | None, after: Request, existing: Any) -> list[dict
             change["Action"] = "Remove"
         elif old[name] != new[name] or altered & set(names_in(new[name].get("Properties") or {})):
             replaced = type(provider_for(definition["Type"])).update is Provider.update
-            change |= {"Action": "Modify", "Replacement": "True" if replaced else "Conditional", "Scope": ["Properties"]}
+            change |= {
+                "Action": "Modify",
+                "Replacement": "True" if replaced else "Conditional",
+                "Scope": ["Properties"],
+            }
             change["Details"] = [
                 {
                     "Target": {"Attribute": "Properties", "Name": key, "RequiresRecreation": "Conditionally"},

@@ -182,9 +182,11 @@ class Deployment:
                 self._change(before, record)
         except (ResourceFailed, ValidationError) as failure:
             self._fail(record, f"{verb}_FAILED", str(failure))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - becomes the resource's reason
             _log.exception("resource %s of %s", name, self._stack.name)
-            self._fail(record, f"{verb}_FAILED", f"Internal failure of the embedded AWS: {type(error).__name__}: {error}")
+            self._fail(
+                record, f"{verb}_FAILED", f"Internal failure of the embedded AWS: {type(error).__name__}: {error}"
+            )
 
     def _change(self, before: ResourceRecord, record: ResourceRecord) -> None:
         provider = provider_for(record.type)
@@ -273,7 +275,9 @@ class Deployment:
         self._close(record.logical_id)
         for name in list(self._waits):
             waiting = self._stack.resources[name]
-            self._stack.record_resource(waiting, f"{waiting.status.split('_')[0]}_FAILED", "Resource creation cancelled")
+            self._stack.record_resource(
+                waiting, f"{waiting.status.split('_')[0]}_FAILED", "Resource creation cancelled"
+            )
             self._close(name)
         done = "create" if status.startswith("CREATE") and self._creating else "update"
         raise DeploymentFailed(f"The following resource(s) failed to {done}: [{record.logical_id}]. ")

@@ -20,8 +20,8 @@ def _short_form(loader: yaml.Loader, suffix: str, node: yaml.Node) -> dict[str, 
         value = loader.construct_scalar(node)
     elif isinstance(node, yaml.SequenceNode):
         value = loader.construct_sequence(node, deep=True)
-    else:
-        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+    elif isinstance(node, yaml.MappingNode):
+        value = loader.construct_mapping(node, deep=True)
     if suffix in ("Ref", "Condition"):
         return {suffix: value}
     if suffix == "GetAtt" and isinstance(value, str):
@@ -33,7 +33,7 @@ _TemplateLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_TemplateLoader.add_multi_constructor("!", _short_form)  # type: ignore[no-untyped-call]
+_TemplateLoader.add_multi_constructor("!", _short_form)
 
 
 def read_template(text: str) -> dict[str, Any]:
@@ -46,7 +46,9 @@ def read_template(text: str) -> dict[str, Any]:
         raise ValidationError("Template format error: At least one Resources member must be defined.")
     for name, resource in document["Resources"].items():
         if not isinstance(resource, dict) or not isinstance(resource.get("Type"), str):
-            raise ValidationError(f"Template format error: [/Resources/{name}] Every Resources object must contain a Type.")
+            raise ValidationError(
+                f"Template format error: [/Resources/{name}] Every Resources object must contain a Type."
+            )
     if "Transform" in document:
         raise ValidationError("The embedded AWS has no transforms (macros, AWS::Serverless, AWS::Include).")
     return document

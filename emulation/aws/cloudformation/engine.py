@@ -77,9 +77,7 @@ class Engine:
             self.changed.wait_for(at_rest, seconds)
 
     # ------------------------------------------------------------- operations
-    def create(
-        self, name: str, request: Request, *, on_failure: str = "ROLLBACK", protection: bool = False
-    ) -> Stack:
+    def create(self, name: str, request: Request, *, on_failure: str = "ROLLBACK", protection: bool = False) -> Stack:
         """Begin to create a stack; it is `CREATE_IN_PROGRESS` when this returns."""
         if self.live(name) is not None:
             raise AlreadyExists(f"Stack [{name}] already exists")
@@ -197,7 +195,7 @@ class Engine:
         def guarded() -> None:
             try:
                 work()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a thread has nobody else to tell
                 _log.exception("operation on %s", stack.name)
                 verb = stack.status.split("_")[0]
                 stack.record(f"{verb}_FAILED", f"Internal failure of the embedded AWS: {type(error).__name__}: {error}")
@@ -276,7 +274,9 @@ class Engine:
             if owner is not stack and output.export in new:
                 raise ResourceFailed(f"Export with name {output.export} is already exported by stack {owner.name}")
         for output in stack.outputs:
-            users = self.importers(output.export) if output.export else []
+            if not output.export:
+                continue
+            users = self.importers(output.export)
             if users and output.export not in new:
                 raise ResourceFailed(f"Cannot delete export {output.export} as it is in use by {' and '.join(users)}")
             if users and new[output.export] != output.value:

@@ -12,7 +12,7 @@ from emulation.aws.cloudformation.errors import ValidationError
 def resolve_parameters(
     template: Mapping[str, Any], given: Mapping[str, str], stored: Callable[[str], str]
 ) -> dict[str, Any]:
-    """Parameter → value, lists split; `stored` reads Parameter Store. Raises `ValidationError` as CloudFormation does."""
+    """Parameter → value, lists split; `stored` reads Parameter Store. Raises `ValidationError`."""
     declared: Mapping[str, Any] = template.get("Parameters") or {}
     unknown = sorted(set(given) - set(declared))
     if unknown:

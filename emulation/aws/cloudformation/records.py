@@ -139,13 +139,9 @@ class Stack:
     def record_resource(self, resource: ResourceRecord, status: str, reason: str | None = None) -> None:
         """Set a resource's status, with an event."""
         resource.status, resource.reason, resource.changed = status, reason, now()
-        self._append(
-            resource.logical_id, resource.physical_id, resource.type, status, reason, resource.properties
-        )
+        self._append(resource.logical_id, resource.physical_id, resource.type, status, reason, resource.properties)
 
-    def _append(
-        self, logical: str, physical: str, kind: str, status: str, reason: str | None, properties: Any
-    ) -> None:
+    def _append(self, logical: str, physical: str, kind: str, status: str, reason: str | None, properties: Any) -> None:
         token = self.request.token
         self.events.append(Event(self.stack_id, self.name, logical, physical, kind, status, reason, properties, token))
 

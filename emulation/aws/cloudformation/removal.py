@@ -12,9 +12,7 @@ from emulation.aws.resources.registry import provider_for
 _log = logging.getLogger("emulation.aws.cloudformation")
 
 
-def remove(
-    stack: Stack, record: ResourceRecord, context: Context, *, policy: str, rolling_back: bool = False
-) -> bool:
+def remove(stack: Stack, record: ResourceRecord, context: Context, *, policy: str, rolling_back: bool = False) -> bool:
     """Delete `record` unless `policy` (`DeletionPolicy` or `UpdateReplacePolicy`) retains it; False if that failed.
 
     `RetainExceptOnCreate` retains except while a creation is `rolling_back`.
@@ -31,7 +29,7 @@ def remove(
     except ResourceFailed as failure:
         stack.record_resource(record, "DELETE_FAILED", str(failure))
         return False
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - becomes the resource's reason
         _log.exception("deletion of %s of %s", record.logical_id, stack.name)
         reason = f"Internal failure of the embedded AWS: {type(error).__name__}: {error}"
         stack.record_resource(record, "DELETE_FAILED", reason)

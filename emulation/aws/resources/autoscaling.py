@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from emulation.aws.resources.provider import Context, Made, NeedsReplacement, Properties, Provider, changed_only, without
+from emulation.aws.resources.provider import (
+    Context,
+    Made,
+    NeedsReplacement,
+    Properties,
+    Provider,
+    changed_only,
+    without,
+)
 
 _ELSEWHERE = (
     "AutoScalingGroupName",
     "Cooldown",
     "LifecycleHookSpecificationList",
     "MetricsCollection",
-    "NotificationConfiguration",
     "NotificationConfigurations",
     "Tags",
     "VPCZoneIdentifier",
@@ -44,6 +51,13 @@ class AutoScalingGroup(Provider):
             context.call("autoscaling", "put_lifecycle_hook", group | hook)
         for collection in new.get("MetricsCollection") or []:
             context.call("autoscaling", "enable_metrics_collection", group | collection)
+        topics = {one["TopicARN"]: one for one in new.get("NotificationConfigurations") or []}
+        for one in old.get("NotificationConfigurations") or []:
+            if one["TopicARN"] not in topics:
+                gone = group | {"TopicARN": one["TopicARN"]}
+                context.call("autoscaling", "delete_notification_configuration", gone)
+        for one in topics.values():
+            context.call("autoscaling", "put_notification_configuration", group | one)
         return made
 
     def update(self, context: Context, made: Made, old: Properties, new: Properties) -> Made:
@@ -51,10 +65,7 @@ class AutoScalingGroup(Provider):
         if old.get("AutoScalingGroupName") != new.get("AutoScalingGroupName"):
             raise NeedsReplacement
         before, after = _group(old), _group(new)
-        change = {
-            key: value for key, value in after.items() if key not in _SIZES or before.get(key) != value
-        }
-        change.pop("LoadBalancerNames", None), change.pop("TargetGroupARNs", None)
+        change = {key: value for key, value in after.items() if key not in _SIZES or before.get(key) != value}
         context.call("autoscaling", "update_auto_scaling_group", change | {"AutoScalingGroupName": made.physical_id})
         tags, gone = _tags(context, made.physical_id, new), _tags(context, made.physical_id, old)
         kept = {tag["Key"] for tag in tags}

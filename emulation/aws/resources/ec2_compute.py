@@ -35,7 +35,9 @@ class LaunchTemplate(Provider):
         wanted = {"LaunchTemplateId": made.physical_id, "LaunchTemplateData": new["LaunchTemplateData"]}
         if "VersionDescription" in new:
             wanted["VersionDescription"] = new["VersionDescription"]
-        version = context.call("ec2", "create_launch_template_version", wanted)["LaunchTemplateVersion"]["VersionNumber"]
+        version = context.call("ec2", "create_launch_template_version", wanted)["LaunchTemplateVersion"][
+            "VersionNumber"
+        ]
         default = {"LaunchTemplateId": made.physical_id, "DefaultVersion": str(version)}
         context.call("ec2", "modify_launch_template", default)
         return _made(made.physical_id, version)

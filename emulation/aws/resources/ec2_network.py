@@ -65,7 +65,9 @@ class Subnet(Provider):
         wanted["TagSpecifications"] = tagged(context, "subnet", properties)
         subnet = context.call("ec2", "create_subnet", wanted)["Subnet"]
         attributes = {name: subnet[name] for name in ("SubnetId", "VpcId", "AvailabilityZone", "CidrBlock")}
-        return Made(subnet["SubnetId"], attributes | {"Ipv6CidrBlocks": [], "NetworkAclAssociationId": "aclassoc-emulated"})
+        return Made(
+            subnet["SubnetId"], attributes | {"Ipv6CidrBlocks": [], "NetworkAclAssociationId": "aclassoc-emulated"}
+        )
 
     def configure(self, context: Context, made: Made, old: Properties, new: Properties) -> Made:
         """ModifySubnetAttribute."""
@@ -151,7 +153,9 @@ class Route(Provider):
     def create(self, context: Context, properties: Properties) -> Made:
         """CreateRoute."""
         context.call("ec2", "create_route", dict(properties))
-        return Made(f"{properties['RouteTableId']}|{_destination(properties)[1]}", {"CidrBlock": _destination(properties)[1]})
+        return Made(
+            f"{properties['RouteTableId']}|{_destination(properties)[1]}", {"CidrBlock": _destination(properties)[1]}
+        )
 
     def delete(self, context: Context, made: Made, properties: Properties) -> None:
         """DeleteRoute."""
@@ -190,9 +194,7 @@ class ElasticIp(Provider):
         """AllocateAddress."""
         wanted = without(properties, "Tags") | {"TagSpecifications": tagged(context, "elastic-ip", properties)}
         address = context.call("ec2", "allocate_address", wanted)
-        return Made(
-            address["PublicIp"], {"AllocationId": address["AllocationId"], "PublicIp": address["PublicIp"]}
-        )
+        return Made(address["PublicIp"], {"AllocationId": address["AllocationId"], "PublicIp": address["PublicIp"]})
 
     def update(self, context: Context, made: Made, old: Properties, new: Properties) -> Made:
         """Tags only."""

@@ -132,14 +132,18 @@ def _permission(rule: Properties) -> dict[str, Any]:
     elif "CidrIp" in rule:
         permission["IpRanges"] = [{"CidrIp": rule["CidrIp"]} | text]
     else:
-        raise ResourceFailed(f"Model validation failed (#: a rule needs a source or destination: {json.dumps(dict(rule))})")
+        raise ResourceFailed(
+            f"Model validation failed (#: a rule needs a source or destination: {json.dumps(dict(rule))})"
+        )
     return permission
 
 
 def _authorize(context: Context, group: str, direction: str, rules: list[dict[str, Any]]) -> str:
     made = ""
     for rule in rules:
-        answer = context.call("ec2", f"authorize_security_group_{direction}", {"GroupId": group, "IpPermissions": [rule]})
+        answer = context.call(
+            "ec2", f"authorize_security_group_{direction}", {"GroupId": group, "IpPermissions": [rule]}
+        )
         made = (answer.get("SecurityGroupRules") or [{}])[0].get("SecurityGroupRuleId") or f"sgr-{group}"
     return made
 

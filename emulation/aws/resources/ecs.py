@@ -17,7 +17,9 @@ from emulation.aws.resources.provider import (
 
 
 def _tags(properties: Properties) -> dict[str, Any]:
-    return {"tags": [{"key": t["Key"], "value": t["Value"]} for t in tag_list(properties)]} if "Tags" in properties else {}
+    return (
+        {"tags": [{"key": t["Key"], "value": t["Value"]} for t in tag_list(properties)]} if "Tags" in properties else {}
+    )
 
 
 class Cluster(Provider):

@@ -175,9 +175,7 @@ class EventRule(Provider):
 
     def update(self, context: Context, made: Made, old: Properties, new: Properties) -> Made:
         """PutRule again."""
-        updatable(
-            old, new, "Description", "EventPattern", "ScheduleExpression", "State", "Targets", "RoleArn", "Tags"
-        )
+        updatable(old, new, "Description", "EventPattern", "ScheduleExpression", "State", "Targets", "RoleArn", "Tags")
         self._put(context, made.physical_id, new)
         return self.configure(context, made, old, new)
 

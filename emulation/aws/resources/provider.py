@@ -17,7 +17,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from emulation.aws.cloudformation.errors import ResourceFailed
 from emulation.aws.resources.shapes import fit
 
-_ABSENT = re.compile(r"NotFound|NoSuch|DoesNotExist|NonExistent|ResourceNotFound|not ?found|does not exist", re.IGNORECASE)
+_ABSENT = re.compile(
+    r"NotFound|NoSuch|DoesNotExist|NonExistent|ResourceNotFound|not ?found|does not exist", re.IGNORECASE
+)
 Properties = Mapping[str, Any]
 
 
@@ -49,7 +51,7 @@ class Context:
         return self.clients(service)
 
     def call(self, service: str, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Call an API with CloudFormation's spelling of its parameters; one it does not know is an error, never ignored."""
+        """Call an API with CloudFormation's spelling of its parameters; an unknown one is an error."""
         client = self.client(service)
         model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
         with handler_errors(service):

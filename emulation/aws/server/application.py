@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any, cast
+from xml.sax.saxutils import escape
 
-from flask import Flask
+from flask import Flask, Response, request
 from flask.typing import RouteCallable
 from moto.core.utils import convert_to_flask_response
 from moto.moto_server.werkzeug_app import (
@@ -14,6 +16,7 @@ from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     create_backend_app,
 )
+from werkzeug.exceptions import HTTPException
 
 from emulation.aws.server import moto_corrections
 from emulation.aws.server.cloudformation_api import CloudFormationApi
@@ -25,12 +28,35 @@ def create_app(service: Any) -> Flask:
     """The Flask application of one service."""
     if service != "cloudformation":
         moto_corrections.install(service)
-        return create_backend_app(service)
+        app = create_backend_app(service)
+        _explain_failures(app)
+        return app
     app = Flask("cloudformation")
+    _explain_failures(app)
     app.request_class = BackendRequest
     view = cast(RouteCallable, convert_to_flask_response(CloudFormationApi.dispatch))
     app.add_url_rule("/", endpoint="cloudformation", methods=HTTP_METHODS, view_func=view, strict_slashes=False)
     return app
+
+
+def _explain_failures(app: Flask) -> None:
+    """Answer what moto cannot do so that SDKs can read it and do not try again: 501 or 400 with the reason."""
+
+    def answer(error: Exception) -> Response:
+        missing = isinstance(error, NotImplementedError)
+        _log.error("%s: %s", app.name if missing else "internal failure", error, exc_info=not missing)
+        code = "NotImplemented" if missing else "EmulationFailure"
+        text = f"The embedded AWS failed: {type(error).__name__}: {error}"
+        if "json" in request.headers.get("Content-Type", ""):
+            body, kind = json.dumps({"__type": code, "message": text}), "application/x-amz-json-1.1"
+        else:
+            body = f"<ErrorResponse><Error><Code>{code}</Code><Message>{escape(text)}</Message></Error></ErrorResponse>"
+            kind = "text/xml"
+        return Response(body, status=501 if missing else 400, content_type=kind)
+
+    @app.errorhandler(Exception)
+    def handle(error: Exception) -> Any:
+        return error if isinstance(error, HTTPException) else answer(error)
 
 
 class Application(DomainDispatcherApplication):

@@ -276,7 +276,8 @@ class CloudFormationApi(BaseResponse):
     def _described(self, stack: Stack) -> dict[str, Any]:
         secret = {n for n, rule in (stack.request.template.get("Parameters") or {}).items() if rule.get("NoEcho")}
         given = {
-            name: str(rule.get("Default", "")) for name, rule in (stack.request.template.get("Parameters") or {}).items()
+            name: str(rule.get("Default", ""))
+            for name, rule in (stack.request.template.get("Parameters") or {}).items()
         } | stack.request.parameters
         return {
             "StackId": stack.stack_id,

@@ -33,19 +33,27 @@ def install(service: str) -> None:
         from moto.autoscaling.models import FakeAutoScalingGroup
         from moto.autoscaling.responses import AutoScalingResponse
 
-        FakeAutoScalingGroup.replace_autoscaling_group_instances = _launch_instances  # type: ignore[method-assign]
+        FakeAutoScalingGroup.replace_autoscaling_group_instances = _launch_instances  # type: ignore[method-assign,assignment]
         _after(AutoScalingResponse, "create_auto_scaling_group", functools.partial(_remember_group, _REMEMBERED))
         updated = functools.partial(_remember_group, _REMEMBERED_ON_UPDATE)
         _after(AutoScalingResponse, "update_auto_scaling_group", updated)
         _after(AutoScalingResponse, "put_lifecycle_hook", _remember_hook)
+        for name, action in _NOTIFICATION_ACTIONS.items():
+            setattr(AutoScalingResponse, name, action)
     elif service == "ec2":
+        from moto.ec2.models.security_groups import SecurityGroupRule
         from moto.ec2.responses.launch_templates import LaunchTemplates
 
         _after(LaunchTemplates, "create_launch_template_version", _type_user_data)
+        SecurityGroupRule.__init__ = _rule_without_ports(SecurityGroupRule.__init__)  # type: ignore[method-assign]
+    elif service == "cloudtrail":
+        from moto.cloudtrail.responses import CloudTrailResponse
+
+        CloudTrailResponse.lookup_events = _no_events  # type: ignore[attr-defined]
     elif service == "s3":
         from moto.s3.models import FakeBucket
 
-        FakeBucket.get_permission = _bucket_permission  # type: ignore[method-assign]
+        FakeBucket.get_permission = _bucket_permission  # type: ignore[method-assign,assignment]
 
 
 def _after(kind: type, name: str, correction: Callable[[Any], None]) -> None:
@@ -62,7 +70,7 @@ def _after(kind: type, name: str, correction: Callable[[Any], None]) -> None:
 
 def _remember_group(names: dict[str, str], request: Any) -> None:
     """moto ignores these parameters, and describes the group without them."""
-    group = request.autoscaling_backend.autoscaling_groups[request._get_param("AutoScalingGroupName")]
+    group = _group_of(request)
     for parameter, attribute in names.items():
         value = request._get_param(parameter)
         if value is not None:
@@ -77,6 +85,56 @@ def _remember_hook(request: Any) -> None:
         setattr(hook, attribute, request._get_param(parameter))
 
 
+def _put_notifications(request: Any) -> Any:
+    """moto has no notifications of groups: they are kept with the group here, and nothing is sent."""
+    from moto.core.responses import EmptyResult
+
+    group = _group_of(request)
+    topic = request._get_param("TopicARN")
+    kept = [one for one in _notifications(group) if one[0] != topic]
+    group.notifications = [*kept, *((topic, kind) for kind in request._get_param("NotificationTypes", []))]
+    return EmptyResult()
+
+
+def _delete_notifications(request: Any) -> Any:
+    from moto.core.responses import EmptyResult
+
+    group = _group_of(request)
+    group.notifications = [one for one in _notifications(group) if one[0] != request._get_param("TopicARN")]
+    return EmptyResult()
+
+
+def _describe_notifications(request: Any) -> Any:
+    from moto.core.responses import ActionResult
+
+    wanted = request._get_param("AutoScalingGroupNames", [])
+    groups = request.autoscaling_backend.describe_auto_scaling_groups(wanted)
+    return ActionResult(
+        {
+            "NotificationConfigurations": [
+                {"AutoScalingGroupName": group.name, "TopicARN": topic, "NotificationType": kind}
+                for group in groups
+                for topic, kind in _notifications(group)
+            ]
+        }
+    )
+
+
+_NOTIFICATION_ACTIONS = {
+    "put_notification_configuration": _put_notifications,
+    "delete_notification_configuration": _delete_notifications,
+    "describe_notification_configurations": _describe_notifications,
+}
+
+
+def _notifications(group: Any) -> list[tuple[str, str]]:
+    return list(getattr(group, "notifications", []))
+
+
+def _group_of(request: Any) -> Any:
+    return request.autoscaling_backend.autoscaling_groups[request._get_param("AutoScalingGroupName")]
+
+
 def _type_user_data(request: Any) -> None:
     """moto types the user data of a template's first version only, and asserts that type when instances start."""
     from moto.ec2.utils import parse_user_data
@@ -87,6 +145,27 @@ def _type_user_data(request: Any) -> None:
     data = template.versions[-1].data
     if "UserData" in data:
         data["UserData"] = parse_user_data(data["UserData"])
+
+
+def _rule_without_ports(original: Callable[..., None]) -> Callable[..., None]:
+    """moto fails on a rule of a protocol that has no ports, such as ESP (50)."""
+
+    @functools.wraps(original)
+    def corrected(self: Any, backend: Any, protocol: str, group: str, *ports_and_peers: Any, **named: Any) -> None:
+        positional = list(ports_and_peers)
+        for index in range(min(2, len(positional))):
+            positional[index] = -1 if positional[index] is None else positional[index]
+        for name in ("from_port", "to_port"):
+            if name in named and named[name] is None:
+                named[name] = -1
+        original(self, backend, protocol, group, *positional, **named)
+
+    return corrected
+
+
+def _no_events(request: Any) -> str:
+    """moto has no LookupEvents, which the CDK CLI asks for the cause of a failure; here it finds none."""
+    return json.dumps({"Events": []})
 
 
 def _launch_instances(group: Any, count_needed: int, propagated_tags: dict[str, str]) -> None:

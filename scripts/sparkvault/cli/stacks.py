@@ -1,6 +1,7 @@
 """`sparkvault synth`, `diff`, `deploy`, `destroy`: the CDK with our app, and what belongs around it."""
 
 import re
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from spark_constructs.config import Deployment
 from sparkvault.account import Account
+from sparkvault.boot_reports import boot_failures
 from sparkvault.cdk import Cdk, SynthesizedStack
 from sparkvault.cli.options import ConfigOption, JsonOption, StacksArgument, YesOption
 from sparkvault.console import Progress, confirm, out, print_json, progress, result, say, table
@@ -96,10 +98,11 @@ def deploy(
         if not confirm(f"Deploy {len(chosen)} stacks into account {account.id}, {account.region}?"):
             raise UsageError("nothing was deployed", "answer y, or use --yes where there is no terminal")
     with progress(f"deploying into account {account.id}, {account.region}") as tell:
+        started = datetime.now(UTC)
         try:
             cdk.deploy(chosen, method.value, _StackProgress(tell))
         except SparkvaultError as error:
-            raise _with_reasons(error, account, chosen) from error
+            raise _with_reasons(error, account, chosen, started) from error
         except KeyboardInterrupt:
             say("interrupted: CloudFormation goes on by itself; `sparkvault status` shows how far it is")
             raise
@@ -137,7 +140,7 @@ def destroy(
         try:
             cdk.destroy(chosen, _StackProgress(tell))
         except SparkvaultError as error:
-            raise _with_reasons(error, account, chosen) from error
+            raise _with_reasons(error, account, chosen, datetime.now(UTC)) from error
         if len(chosen) == len(cdk.stacks()):
             forget_digests(account, deployment)
     left = [name for name in names if account.stack(name) is not None]
@@ -178,19 +181,24 @@ def _check_quota(account: Account) -> None:
     try:
         shortage = account.vcpu_shortage()
     except (ClientError, BotoCoreError) as error:
-        say(f"the quota of vCPU could not be read ({error}); going on")
+        reason = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+        say(f"the quota of vCPU could not be read ({reason}); going on without this check")
         return
     if shortage:
         raise SparkvaultError(shortage, "ask for more under Service Quotas (EC2, L-1216C47A), or configure fewer hosts")
 
 
-def _with_reasons(error: SparkvaultError, account: Account, stacks: list[SynthesizedStack]) -> SparkvaultError:
-    """The error, with what CloudFormation says of each stack that failed."""
+def _with_reasons(
+    error: SparkvaultError, account: Account, stacks: list[SynthesizedStack], since: datetime
+) -> SparkvaultError:
+    """The error, with what CloudFormation says of each stack that failed, and hosts of why they did not boot."""
     reasons = []
     for stack in stacks:
         state = account.stack(stack.name)
         if state is not None and (state.failed or "ROLLBACK" in state.status):
             reasons.append(f"{stack.name} is in {state.status}: {account.failure_reason(stack.name)}")
+    for target in account.deployment.targets:
+        reasons += [f"a host of {target} did not boot: {reason}" for reason in boot_failures(account, target, since)]
     return SparkvaultError("\n".join(reasons), error.remedy) if reasons else error
 
 

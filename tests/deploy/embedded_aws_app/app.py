@@ -1,8 +1,13 @@
-"""A small CDK app with one of each kind that the embedded AWS must honour: `Ground` (network, data) and `Fleet` (hosts)."""
+"""A small CDK app with one of each kind that the embedded AWS must honour: `Ground` (network, data), `Fleet` (hosts).
+
+`python app.py FOLDER` synthesises every variant into FOLDER/NAME in one process: starting the CDK library takes longer
+than using it.
+"""
 
 from __future__ import annotations
 
-import os
+import sys
+from pathlib import Path
 
 import aws_cdk as cdk
 from aws_cdk import aws_autoscaling as autoscaling
@@ -15,6 +20,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as assets
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_ssm as ssm
+
 from constructs import Construct
 
 ON_DEMAND_BASE = 1
@@ -48,7 +54,9 @@ class Ground(cdk.Stack):
         )
         self.vpc.add_interface_endpoint("Ssm", service=ec2.InterfaceVpcEndpointAwsService.SSM)
         self.vpc.add_flow_log(
-            "Flow", destination=ec2.FlowLogDestination.to_cloud_watch_logs(self.logs), traffic_type=ec2.FlowLogTrafficType.ALL
+            "Flow",
+            destination=ec2.FlowLogDestination.to_cloud_watch_logs(self.logs),
+            traffic_type=ec2.FlowLogTrafficType.ALL,
         )
         self.bucket = s3.Bucket(
             self,
@@ -121,7 +129,9 @@ class Fleet(cdk.Stack):
             self,
             "Submitter",
             roles=[role],
-            statements=[iam.PolicyStatement(actions=["s3:GetObject"], resources=[ground.bucket.arn_for_objects("jobs/*")])],
+            statements=[
+                iam.PolicyStatement(actions=["s3:GetObject"], resources=[ground.bucket.arn_for_objects("jobs/*")])
+            ],
         )
         ground.table.grant_read_data(role)
         bundle.grant_read(role)
@@ -178,21 +188,38 @@ class Fleet(cdk.Stack):
             heartbeat_timeout=cdk.Duration.minutes(5),
             default_result=autoscaling.DefaultResult.CONTINUE,
         )
-        if self.node.try_get_context("unsupported"):
-            cdk.CfnResource(self, "Odd", type="AWS::QLDB::Ledger", properties={"PermissionsMode": "STANDARD"})
         cdk.CfnOutput(self, "Group", value=group.auto_scaling_group_name, description="The workers")
 
 
-def main() -> None:
-    """Synthesise both stacks."""
-    app = cdk.App()
-    place = cdk.Environment(account=os.environ["CDK_DEFAULT_ACCOUNT"], region=os.environ["CDK_DEFAULT_REGION"])
+class Broken(cdk.Stack):
+    """Needs a type that the embedded AWS does not have, until it is mended."""
+
+    def __init__(self, scope: Construct, name: str, **options: object) -> None:
+        super().__init__(scope, name, **options)  # type: ignore[arg-type]
+        ssm.StringParameter(self, "Note", parameter_name="/sample/note", string_value="kept only by a whole stack")
+        if not self.node.try_get_context("mended"):
+            cdk.CfnResource(self, "Odd", type="AWS::EFS::FileSystem", properties={"Encrypted": True})
+
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "first": {},
+    "second": {"workers": 3, "boot": "second", "mended": True},
+}
+
+
+def synthesise(folder: Path, variant: str, account: str, region: str) -> None:
+    """Write the cloud assembly of one variant to `folder`."""
+    zones = {f"availability-zones:account={account}:region={region}": [f"{region}{letter}" for letter in "abc"]}
+    app = cdk.App(outdir=str(folder), analytics_reporting=False, context={**VARIANTS[variant], **zones})
+    place = cdk.Environment(account=account, region=region)
     ground = Ground(app, "Ground", env=place)
     fleet = Fleet(app, "Fleet", ground=ground, env=place)
-    cdk.Tags.of(app).add("project", "sample")
     fleet.add_stack_dependency(ground)
+    Broken(app, "Broken", env=place)
+    cdk.Tags.of(app).add("project", "sample")
     app.synth()
 
 
 if __name__ == "__main__":
-    main()
+    for name in VARIANTS:
+        synthesise(Path(sys.argv[1]) / name, name, sys.argv[2], sys.argv[3])

@@ -172,7 +172,9 @@ class LocalCluster:
             if there and engine.is_alive(there):
                 return there.ui
             progress("starting the history server")
-            spark_conf.write_conf(self.folder.history_conf, spark_conf.history_settings(self.folder), daemon_level="info")
+            spark_conf.write_conf(
+                self.folder.history_conf, spark_conf.history_settings(self.folder), daemon_level="info"
+            )
             daemon = engine.start_history(free_port(HISTORY_UI_PORT))
             write_state(self.folder, state.with_daemon(daemon))
             deadline = time.monotonic() + timeout

@@ -1,6 +1,5 @@
 """The folder of each job: what was asked for, the files that ran, the output, the event log, how it ended."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sparkvault.errors import NotAvailable
 from sparkvault.jobs import JobRecord, JobState, checked_job_id
 from sparkvault.targets.local.folder import LocalFolder, unwritable, write_private
+from sparkvault.targets.local.log_tail import reason_in
 from sparkvault.targets.local.processes import GRACE_SECONDS, ProcessIdentity, end_all, marked
 
 #: Seconds after which a job that has no supervisor on record is given up: `submit` was killed half-way.
@@ -39,6 +39,11 @@ class Launch(BaseModel):
     python_path: str | None
     """PYTHONPATH for the driver; the supervisor's own is another."""
     ui_port: int
+    """The first port its web UI may be on."""
+    stdin: Path | None
+    """What the driver reads as its standard input; nothing where it is None."""
+    temporary: Path | None
+    """A folder to be removed when the job has ended."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,11 @@ class JobFolder:
     def processes(self) -> Path:
         """Supervisor and driver."""
         return self.path / "process.json"
+
+    @property
+    def supervisor_log(self) -> Path:
+        """What the supervisor said; nothing, if all went well."""
+        return self.path / "supervisor.log"
 
     @property
     def scratch(self) -> Path:
@@ -204,7 +214,7 @@ class JobFolders:
             return record
         record = job.read_record()  # it may have ended well between the two looks
         if not record.state.ended:
-            record = _ended(record, JobState.LOST, "its supervisor was killed, or the machine restarted")
+            record = _ended(record, JobState.LOST, _reason_of_loss(job))
             job.write_record(record)
         return record
 
@@ -219,9 +229,11 @@ def link_history(folder: LocalFolder, event_log: Path) -> None:
             return  # someone else was quicker, or the disk is full: the history lacks a job
 
 
-def remove_scratch(job: JobFolder) -> None:
-    """Remove what a driver left of its temporary files."""
-    shutil.rmtree(job.scratch, ignore_errors=True)
+def _reason_of_loss(job: JobFolder) -> str:
+    log = job.supervisor_log
+    if log.exists() and log.stat().st_size:
+        return f"its supervisor ended: {reason_in(log)}"
+    return "its supervisor was killed, or the machine restarted"
 
 
 def _ended(record: JobRecord, state: JobState, message: str | None) -> JobRecord:

@@ -16,6 +16,7 @@ _FAILURE = re.compile(
     r"|^(?:Error|error|ERROR|Exception)\b.*"
 )
 _LOGGED_FAILURE = re.compile(r"^[-0-9/]+ [0-9:]+ (?:ERROR|FATAL) .*")
+_WARNING = re.compile(r"^WARNING: |^[-0-9/]+ [0-9:]+ WARN ")
 _MAX_REASON = 400
 #: Bytes at a log's end in which its reason for ending is looked for.
 _TAIL_BYTES = 64 * 1024
@@ -33,7 +34,7 @@ def reason_in(path: Path) -> str:
         failures = [line for line in lines if pattern.match(line)]
         if failures:
             return failures[-1][:_MAX_REASON]
-    spoken = [line for line in lines if line.strip()]
+    spoken = [line for line in lines if line.strip() and not _WARNING.match(line)]
     return spoken[-1].strip()[:_MAX_REASON] if spoken else "it said nothing"
 
 

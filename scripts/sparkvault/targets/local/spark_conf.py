@@ -61,6 +61,9 @@ appender.console.layout.pattern = %d{{yyyy-MM-dd HH:mm:ss}} %p %c{{1}}: %m%n%ex
 # True on every machine without Hadoop's native library, and of no use to anybody.
 logger.native.name = org.apache.hadoop.util.NativeCodeLoader
 logger.native.level = error
+# Of terminals that jobs do not have.
+logger.jline.name = jline
+logger.jline.level = error
 # spark-shell asks for its own level; this keeps what people see the same in all three shells.
 logger.repl.name = org.apache.spark.repl.Main
 logger.repl.level = warn
@@ -102,10 +105,10 @@ def driver_settings(secret: str, master_url: str, size: WorkerSize, folder: Loca
         "spark.port.maxRetries": "64",
         "spark.executor.memory": f"{executor_memory_mib(size)}m",
         "spark.eventLog.enabled": "true",
-        "spark.eventLog.dir": folder.history.as_uri(),
+        "spark.eventLog.dir": str(folder.history),
         # Spark's default of 200 is for large clusters: on few cores most of a small query's time would be their start.
         "spark.sql.shuffle.partitions": str(max(4, 2 * size.workers * size.cores)),
-        "spark.sql.warehouse.dir": folder.warehouse.as_uri(),
+        "spark.sql.warehouse.dir": str(folder.warehouse),
         # Hive's embedded catalog is for one program at a time and litters the folder one stands in.
         "spark.sql.catalogImplementation": "in-memory",
         "spark.pyspark.python": sys.executable,
@@ -120,7 +123,7 @@ def executor_memory_mib(size: WorkerSize) -> int:
 def history_settings(folder: LocalFolder) -> dict[str, str]:
     """Settings of the history server; it reads files and needs no secret."""
     return {
-        "spark.history.fs.logDirectory": folder.history.as_uri(),
+        "spark.history.fs.logDirectory": str(folder.history),
         "spark.history.fs.update.interval": "2s",
         "spark.history.fs.cleaner.enabled": "false",
         "spark.ui.killEnabled": "false",

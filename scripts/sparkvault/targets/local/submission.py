@@ -1,7 +1,9 @@
 """From what a person asked for to the command that runs it: checked first, as nothing may be half done."""
 
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,7 +15,7 @@ from spark_constructs.spark_settings import refused_settings
 from sparkvault.errors import UsageError
 from sparkvault.jobs import JobSpec
 from sparkvault.targets.local.folder import unwritable
-from sparkvault.targets.local.job_folder import JobFolder
+from sparkvault.targets.local.job_folder import JobFolder, Launch
 from sparkvault.targets.local.ports import DRIVER_UI_PORT
 from sparkvault.targets.local.process_engine import ProcessEngine
 
@@ -107,30 +109,43 @@ class Submission:
     settings: dict[str, str]
     """What `--conf` and its like set."""
 
-    def copy_to(self, job: JobFolder) -> None:
-        """Keep the application as it is now: the job is what was submitted, whatever is edited meanwhile."""
+    def prepare(self, engine: ProcessEngine, job: JobFolder) -> Launch:
+        """Keep the application as it is now, and say how it is run; nothing in that is secret.
+
+        The job is what was submitted, whatever is edited meanwhile. Raises SparkvaultError.
+        """
+        kind, name = self.application.kind, self.application.path.name
         try:
-            shutil.copyfile(self.application.path, job.files / self.application.path.name)
-            if self.application.kind == "scala":
-                _wrap_scala(self.spec.arguments, job.files, self.application.path.name)
+            shutil.copyfile(self.application.path, job.files / name)
+            if kind == "scala":
+                _wrap_scala(self.spec.arguments, job.files, name)
+            scripts = _without_spaces(job.files) if kind == "scala" else job.files
         except OSError as error:
             raise unwritable(job.files, error) from error
-
-    def command(self, engine: ProcessEngine, job: JobFolder) -> list[str]:
-        """The driver's command line; nothing in it is secret."""
-        copy = str(job.files / self.application.path.name)
-        flags = [*self.spec.spark_arguments, "--conf", f"spark.eventLog.dir={job.event_log.as_uri()}"]
-        match self.application.kind:
+        # spark-shell shows a progress bar where nobody said otherwise; what a person says comes later, and counts.
+        flags = ["--conf", "spark.ui.showConsoleProgress=false", *self.spec.spark_arguments]
+        flags += ["--conf", f"spark.eventLog.dir={job.event_log}"]
+        match kind:
             case "scala":
-                scripts = (str(job.files / name) for name in (_PRELUDE, self.application.path.name, _FINISH))
-                return [engine.program("spark-shell"), *flags, *(part for one in scripts for part in ("-i", one))]
+                parts = (part for one in (_PRELUDE, name, _FINISH) for part in ("-i", str(scripts / one)))
+                command = [engine.program("spark-shell"), *flags, *parts]
             case "sql":
-                return [engine.program("spark-sql"), *flags, "-f", copy, *self.spec.arguments]
+                command = [engine.program("spark-sql"), *flags, "-f", str(job.files / name), *self.spec.arguments]
             case "python" | "jar":
-                return [engine.program("spark-submit"), *flags, copy, *self.spec.arguments]
+                command = [engine.program("spark-submit"), *flags, str(job.files / name), *self.spec.arguments]
+        return Launch(
+            local_folder=engine.folder.root,
+            command=command,
+            folder=Path.cwd(),
+            stdin=job.files / _INPUT if kind == "scala" else None,
+            # Modules beside the application are found although it runs from a copy.
+            python_path=os.pathsep.join(filter(None, (str(self.application.path.parent), os.getenv("PYTHONPATH")))),
+            ui_port=self._ui_port,
+            temporary=scripts.parent if scripts != job.files else None,
+        )
 
     @property
-    def ui_port(self) -> int:
+    def _ui_port(self) -> int:
         """The port from which the driver looks for a free one for its web UI."""
         given = self.settings.get("spark.ui.port", "")
         return int(given) if given.isdigit() and int(given) > 0 else DRIVER_UI_PORT
@@ -236,8 +251,10 @@ def _check_sql_arguments(arguments: list[str]) -> None:
 
 # A script in spark-shell goes on after an error and ends with exit code 0. So the script is given one more line,
 # reached only if all before it went well (`-i` compiles and runs a file as one), and a last file looks for it.
+# Should not even that be read, standard input says what to do.
 _PRELUDE = "sparkvault-prelude.scala"
 _FINISH = "sparkvault-finish.scala"
+_INPUT = "sparkvault-input.scala"
 _DONE = "sparkvault.script.done"
 
 
@@ -249,6 +266,26 @@ def _wrap_scala(arguments: list[str], files: Path, script: str) -> None:
     (files / _FINISH).write_text(
         f'System.exit(if (System.getProperty("{_DONE}") == "true") 0 else 1)\n', encoding="utf-8"
     )
+    (files / _INPUT).write_text("System.exit(1)\n", encoding="utf-8")
+
+
+def _without_spaces(files: Path) -> Path:
+    """The folder by a path without spaces, which spark-shell's `-i` cannot take: through a link, if need be.
+
+    The link lies in a temporary folder of its own, which the supervisor removes. Raises UsageError.
+    """
+    if not _has_space(files):
+        return files
+    holder = Path(tempfile.mkdtemp(prefix="sparkvault-"))
+    if _has_space(holder):
+        holder.rmdir()
+        raise UsageError("spark-shell cannot read scripts from paths with spaces", "set TMPDIR to one without")
+    (holder / "files").symlink_to(files)
+    return holder / "files"
+
+
+def _has_space(path: Path) -> bool:
+    return any(character.isspace() for character in str(path))
 
 
 def _scala_literal(text: str) -> str:

@@ -4,6 +4,7 @@ Started by `sparkvault submit` as `python -m sparkvault.targets.local.supervise 
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import psutil
 from sparkvault.errors import SparkvaultError
 from sparkvault.jobs import JobRecord, JobState
 from sparkvault.targets.local.folder import LocalFolder, write_private
-from sparkvault.targets.local.job_folder import JobFolder, JobProcesses, Launch, link_history, remove_scratch
+from sparkvault.targets.local.job_folder import JobFolder, JobProcesses, Launch, link_history
 from sparkvault.targets.local.log_tail import reason_in
 from sparkvault.targets.local.master_ui import get_json
 from sparkvault.targets.local.ports import LOOPBACK
@@ -62,18 +63,20 @@ class Supervisor:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         if self.launch.python_path:
             environment["PYTHONPATH"] = self.launch.python_path
+        stdin = os.open(self.launch.stdin or os.devnull, os.O_RDONLY)
         output = os.open(self.job.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self.driver = subprocess.Popen(
                 self.launch.command,
                 cwd=self.launch.folder,
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         finally:
+            os.close(stdin)
             os.close(output)
         return self.driver
 
@@ -115,7 +118,9 @@ class Supervisor:
     def _close(self, code: int) -> None:
         for event_log in self.job.event_log.iterdir():
             link_history(self.folder, event_log)
-        remove_scratch(self.job)
+        for temporary in (self.job.scratch, self.launch.temporary):
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
         if self.cancelled:
             state, message = JobState.CANCELLED, None
         elif code == 0:

@@ -1,6 +1,5 @@
 """Target `local`: jobs and shells on the cluster of this machine."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from sparkvault.targets.local import submission
 from sparkvault.targets.local.cluster import LocalCluster
 from sparkvault.targets.local.folder import LocalFolder, unwritable, write_private
 from sparkvault.targets.local.interruption import uninterrupted
-from sparkvault.targets.local.job_folder import JobProcesses, Launch
+from sparkvault.targets.local.job_folder import JobProcesses
 from sparkvault.targets.local.log_tail import grow, tail
 from sparkvault.targets.local.processes import JOB_MARKER, start_detached
 from sparkvault.targets.protocol import ClusterStatus, Language, UiName
@@ -57,16 +56,7 @@ class LocalTarget:
         job.make()
         write_private(job.spec, spec.model_dump_json(indent=2))
         job.write_record(record)
-        checked.copy_to(job)
-        # Modules beside the application are found although it runs from a copy.
-        beside = str(checked.application.path.parent)
-        launch = Launch(
-            local_folder=self.folder.root,
-            command=checked.command(engine, job),
-            folder=Path.cwd(),
-            python_path=os.pathsep.join(filter(None, (beside, os.environ.get("PYTHONPATH")))),
-            ui_port=checked.ui_port,
-        )
+        launch = checked.prepare(engine, job)
         write_private(job.launch, launch.model_dump_json(indent=2))
         environment = engine.driver_environment(job.scratch, sys.executable) | {
             JOB_MARKER: spec.id,
@@ -77,7 +67,7 @@ class LocalTarget:
                 [sys.executable, "-P", "-m", "sparkvault.targets.local.supervise", str(job.path)],
                 environment=environment,
                 folder=job.path,
-                output=job.path / "supervisor.log",
+                output=job.supervisor_log,
             )
         except OSError as error:
             raise unwritable(job.path, error) from error

@@ -1,0 +1,3 @@
+"""A module beside an application."""
+
+CODE = 42
