@@ -9,8 +9,7 @@ from cdk_nag import AwsSolutionsChecks
 from spark_constructs.config import Deployment
 from spark_constructs.config_errors import ConfigError, Problem, shown
 from spark_constructs.config_source import CONTEXT_KEY, load_context, load_file
-from spark_constructs.naming import InvalidNameError
-from spark_constructs.network import InvalidNetworkError
+from spark_constructs.refusal import RefusedError
 from stacks.images import ImagesStack
 from stacks.network import NetworkStack
 from stacks.storage import StorageStack
@@ -23,11 +22,13 @@ DEPLOYABLE_TARGETS = ("swarm",)
 
 #: Behaviour of the CDK that is wanted although an application without flags gets an older one. Set here and not in
 #: cdk.json, so that tests and every way to start the application see the same.
-FEATURE_FLAGS: dict[str, bool] = {
+FEATURE_FLAGS: dict[str, object] = {
     "@aws-cdk/aws-iam:minimizePolicies": True,
     "@aws-cdk/core:checkSecretUsage": True,
     "@aws-cdk/core:enablePartitionLiterals": True,
     "@aws-cdk/aws-kms:aliasNameRef": True,
+    # A stack that others use cannot be destroyed before them.
+    "@aws-cdk/core:defaultCrossStackReferences": "strong",
 }
 
 
@@ -82,14 +83,21 @@ def build(app: App, deployment: Deployment) -> list[Stack]:
 
 
 def main() -> int:
-    """Synthesise. Exit code 0, or 2 for a configuration that is refused, with one message."""
+    """Synthesise. Exit code 0, 1 for templates that fail a check, 2 for a configuration that is refused."""
     app = create_app()
     try:
         build(app, read_deployment(app))
-    except (ConfigError, InvalidNameError, InvalidNetworkError) as error:
+    except (ConfigError, RefusedError) as error:
         print(error, file=sys.stderr)
         return 2
-    app.synth()
+    try:
+        app.synth()
+    except RuntimeError as error:
+        # The only way in which jsii hands on that a check failed; the report has been printed by then.
+        if "ValidationFailed" not in str(error):
+            raise
+        print("the templates fail the checks above", file=sys.stderr)
+        return 1
     return 0
 
 

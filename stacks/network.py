@@ -55,7 +55,11 @@ class NetworkStack(SparkvaultStack):
         self.security_groups = SwarmSecurityGroups(
             self,
             "Swarm",
-            SwarmSecurityGroupsProps(cluster=deployment.cluster, network=self.network),
+            SwarmSecurityGroupsProps(
+                cluster=deployment.cluster,
+                network=self.network,
+                gateway_prefix_lists=tuple(deployment.network.gateway_prefix_lists),
+            ),
         )
         self.output("VpcId", self.network.vpc.vpc_id, "VPC in which everything runs")
         self.output("PrivateSubnetIds", ",".join(self.network.private_subnet_ids), "Private subnets, one per zone")

@@ -73,6 +73,8 @@ class Network(Section):
     """Zones by name, for our own VPC or of the given subnets; by default the region's first ones."""
     nat_gateways: int = Field(default=0, ge=0, le=6)
     """NAT gateways for jobs that need the internet; with 0 there is neither a public subnet nor a gateway."""
+    gateway_prefix_lists: list[PrefixListId] = []
+    """Prefix lists of S3 and DynamoDB in the region, which narrow the hosts' egress; by default port 443 to any."""
     flow_logs: bool = True
     """Whether the VPC's traffic is logged."""
     interface_endpoints: bool = True

@@ -87,9 +87,9 @@ class DataBucketAccess:
     """Whether jobs may write there; default: read only."""
 
 
-def interface_endpoint_policy(scope: Construct, name: str) -> list[iam.PolicyStatement]:
+def interface_endpoint_policy(scope: Construct) -> list[iam.PolicyStatement]:
     """Only principals of this account may use the endpoint, so credentials of another cannot carry data out."""
-    statements = [
+    return [
         iam.PolicyStatement(
             sid="OwnAccount",
             principals=[iam.AnyPrincipal()],
@@ -99,18 +99,6 @@ def interface_endpoint_policy(scope: Construct, name: str) -> list[iam.PolicySta
             conditions={"StringEquals": {"aws:PrincipalAccount": Stack.of(scope).account}},
         )
     ]
-    if name == "cloudformation":
-        # cfn-signal sends no credentials of a role but the instance's signed identity document: there is no
-        # principal whose account could be asked for. CloudFormation checks that the instance is of the stack.
-        statements.append(
-            iam.PolicyStatement(
-                sid="SignalsFromInstances",
-                principals=[iam.AnyPrincipal()],
-                actions=["cloudformation:SignalResource"],
-                resources=[Stack.of(scope).format_arn(service="cloudformation", resource="stack", resource_name="*")],
-            )
-        )
-    return statements
 
 
 def s3_endpoint_policy(scope: Construct, data_buckets: tuple[DataBucketAccess, ...]) -> list[iam.PolicyStatement]:

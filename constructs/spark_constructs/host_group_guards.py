@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spark_constructs.instance_types import INSTANCE_TYPES, MAX_ENCLAVES_PER_HOST, Architecture, InstanceType
+from spark_constructs.refusal import RefusedError
 
 #: What the system, Docker and the agents of a host keep for themselves beside enclaves, in MiB.
 HOST_MEMORY_MIB = 2048
@@ -20,7 +21,7 @@ MAX_BOOT_SECONDS = 3600
 DRAIN_SECONDS = (30, 7200)
 
 
-class UnsafeHostGroupError(ValueError):
+class UnsafeHostGroupError(RefusedError):
     """A group of hosts that must not be deployed: what is wrong and what to give instead."""
 
 

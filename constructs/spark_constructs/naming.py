@@ -6,6 +6,8 @@ No CDK import: the command line finds resources by the same names.
 import re
 from dataclasses import dataclass
 
+from spark_constructs.refusal import RefusedError
+
 #: Longest region name that is reckoned with, where the region is known only at deployment (``us-isof-south-1`` has 15).
 MAX_REGION_LENGTH = 16
 ACCOUNT_LENGTH = 12
@@ -19,7 +21,7 @@ _ACCOUNT_TOKEN = re.compile(r"\$\{Token\[AWS[.:]+AccountId[^\]]*\]\}")
 _REGION_TOKEN = re.compile(r"\$\{Token\[AWS[.:]+Region[^\]]*\]\}")
 
 
-class InvalidNameError(ValueError):
+class InvalidNameError(RefusedError):
     """A resource name that AWS would refuse."""
 
     def __init__(self, kind: str, name: str, rule: str) -> None:

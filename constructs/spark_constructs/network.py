@@ -21,6 +21,7 @@ from spark_constructs.endpoints import (
 )
 from spark_constructs.log_retention import retention
 from spark_constructs.naming import log_group_name
+from spark_constructs.refusal import RefusedError
 
 #: Name of the log group's last part, under the prefix that the cluster's key admits.
 FLOW_LOGS = "flow-logs"
@@ -72,7 +73,7 @@ class SparkNetworkProps:
     """A VPC to use in place of our own; default: our own is made."""
 
 
-class InvalidNetworkError(ValueError):
+class InvalidNetworkError(RefusedError):
     """A network that cannot be built: what is wrong and what to give instead."""
 
 
@@ -311,6 +312,6 @@ class SparkNetwork(Construct):
                 # The CDK would open it to the whole address range of the VPC.
                 open=False,
             )
-            for statement in interface_endpoint_policy(self, each.name):
+            for statement in interface_endpoint_policy(self):
                 endpoint.add_to_policy(statement)
         return security_group

@@ -67,7 +67,12 @@ class EmbeddedAws:
         # The child watches its standard input: the pipe closes when this process ends, however it ends.
         with (self._private / "server.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "emulation.aws.server", "--port", str(self._wanted_port), "--hosts", self.hosts],
+                [
+                    *(sys.executable, "-m", "emulation.aws.server"),
+                    *("--port", str(self._wanted_port)),
+                    *("--private", str(self._private)),
+                    *("--hosts", self.hosts),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -145,6 +145,12 @@ def _roles(client: _Client) -> list[str]:
     return [role["RoleName"] for role in roles if not role["Path"].startswith("/aws-service-role/")]
 
 
+def _clusters(client: _Client) -> list[str]:
+    arns = client("ecs").list_clusters()["clusterArns"]  # moto lists deleted ones too
+    described = client("ecs").describe_clusters(clusters=arns)["clusters"] if arns else []
+    return [one["clusterName"] for one in described if one["status"] == "ACTIVE"]
+
+
 def _anything(_: Any) -> bool:
     return True
 
@@ -189,7 +195,7 @@ _LISTINGS: dict[str, Callable[[_Client], list[str]]] = {
     "alarms": _names("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
     "dashboards": _names("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
     "ecr repositories": _names("ecr", "describe_repositories", "repositories", "repositoryName"),
-    "ecs clusters": _names("ecs", "list_clusters", "clusterArns", None),
+    "ecs clusters": _clusters,
     "task definitions": _names("ecs", "list_task_definitions", "taskDefinitionArns", None, status="ACTIVE"),
     "budgets": _budgets,
 }

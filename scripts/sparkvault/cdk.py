@@ -135,6 +135,9 @@ class Cdk:
     def deploy(self, stacks: list[SynthesizedStack], method: str, on_line: Callable[[str], None]) -> None:
         """Deploy these stacks and what they depend on, from the last synthesis."""
         options = ["--require-approval", "never", "--progress", "events", f"--method={method}"]
+        if method == "change-set":
+            # What an earlier destroy kept (bucket, log groups) has our names, and is taken over.
+            options.append("--import-existing-resources")
         self._run(["deploy", "--app", str(self.output), *options, *(stack.id for stack in stacks)], "deploy", on_line)
 
     def destroy(self, stacks: list[SynthesizedStack], on_line: Callable[[str], None]) -> None:

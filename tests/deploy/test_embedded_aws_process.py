@@ -126,14 +126,22 @@ def test_stopping_leaves_no_process_and_no_folder() -> None:
         _ = aws.endpoint
 
 
+PARENT = """
+import time
+from emulation.aws import EmbeddedAws
+aws = EmbeddedAws().start()
+print(aws.pid, aws.private_folder, flush=True)
+time.sleep(600)
+"""
+
+
 def test_the_server_ends_when_its_parent_is_killed() -> None:
-    command = [sys.executable, "-c", "import sys, time; from emulation.aws import EmbeddedAws\n"
-               "print(EmbeddedAws().start().pid, flush=True); time.sleep(600)"]  # fmt: skip
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen([sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        server = int(parent.stdout.readline())
+        server, folder = parent.stdout.readline().split()
         parent.send_signal(signal.SIGKILL)
-    wait_for(f"server {server} to end after its parent", lambda: not _alive(server))
+    wait_for(f"server {server} to end after its parent", lambda: not _alive(int(server)))
+    assert not Path(folder).exists()
 
 
 def test_a_port_that_is_taken_is_told(aws: EmbeddedAws) -> None:

@@ -23,6 +23,16 @@ _ELSEWHERE = (
     "Tags",
     "VPCZoneIdentifier",
 )
+_DEFAULTS: dict[str, Any] = {
+    "CapacityRebalance": False,
+    "DefaultCooldown": 300,
+    "DefaultInstanceWarmup": -1,
+    "HealthCheckGracePeriod": 0,
+    "HealthCheckType": "EC2",
+    "MaxInstanceLifetime": 0,
+    "NewInstancesProtectedFromScaleIn": False,
+    "TerminationPolicies": ["Default"],
+}
 _SIZES = ("MinSize", "MaxSize", "DesiredCapacity")
 
 
@@ -65,6 +75,7 @@ class AutoScalingGroup(Provider):
         if old.get("AutoScalingGroupName") != new.get("AutoScalingGroupName"):
             raise NeedsReplacement
         before, after = _group(old), _group(new)
+        after = {name: default for name, default in _DEFAULTS.items() if name in before and name not in after} | after
         change = {key: value for key, value in after.items() if key not in _SIZES or before.get(key) != value}
         context.call("autoscaling", "update_auto_scaling_group", change | {"AutoScalingGroupName": made.physical_id})
         tags, gone = _tags(context, made.physical_id, new), _tags(context, made.physical_id, old)
@@ -137,7 +148,10 @@ class ScalingPolicy(Provider):
     def create(self, context: Context, properties: Properties) -> Made:
         """PutScalingPolicy."""
         name = properties.get("PolicyName") or context.name(255)
-        arn = context.call("autoscaling", "put_scaling_policy", dict(properties) | {"PolicyName": name})["PolicyARN"]
+        context.call("autoscaling", "put_scaling_policy", dict(properties) | {"PolicyName": name})
+        # moto misspells the ARN in its answer to PutScalingPolicy.
+        described = context.call("autoscaling", "describe_policies", {"PolicyNames": [name]})
+        arn = described["ScalingPolicies"][0]["PolicyARN"]
         return Made(arn, {"Arn": arn, "PolicyName": name})
 
     def delete(self, context: Context, made: Made, properties: Properties) -> None:

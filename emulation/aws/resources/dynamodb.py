@@ -63,9 +63,9 @@ class Table(Provider):
         change |= changed_only(_nested(old), _nested(new))
         if "GlobalSecondaryIndexes" in change:
             raise NeedsReplacement
+        if "DeletionProtectionEnabled" in old and "DeletionProtectionEnabled" not in new:
+            change["DeletionProtectionEnabled"] = False
         if change:
-            if "DeletionProtectionEnabled" not in new and "DeletionProtectionEnabled" in old:
-                change["DeletionProtectionEnabled"] = False
             context.call("dynamodb", "update_table", change | {"TableName": made.physical_id})
         arn = {"ResourceArn": made.attributes["Arn"]}
         gone = [key for key in tag_map(old) if key not in tag_map(new)]

@@ -225,8 +225,14 @@ class NatGateway(Provider):
         return made
 
     def delete(self, context: Context, made: Made, properties: Properties) -> None:
-        """DeleteNatGateway."""
-        context.try_delete("ec2", "delete_nat_gateway", {"NatGatewayId": made.physical_id})
+        """DeleteNatGateway, and its network interface, which moto leaves behind."""
+        gateway = {"NatGatewayId": made.physical_id}
+        described = context.call("ec2", "describe_nat_gateways", {"NatGatewayIds": [made.physical_id]})["NatGateways"]
+        context.try_delete("ec2", "delete_nat_gateway", gateway)
+        for address in (one for found in described for one in found.get("NatGatewayAddresses", [])):
+            if "NetworkInterfaceId" in address:
+                interface = {"NetworkInterfaceId": address["NetworkInterfaceId"]}
+                context.try_delete("ec2", "delete_network_interface", interface)
 
 
 class FlowLog(Provider):

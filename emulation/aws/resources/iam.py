@@ -18,6 +18,7 @@ from emulation.aws.resources.provider import (
     without,
 )
 
+_ROLE_DEFAULTS: dict[str, Any] = {"Description": "", "MaxSessionDuration": 3600}
 _KEPT_VERSIONS = 4  # of a managed policy, besides the new one (IAM quota: 5)
 
 
@@ -61,9 +62,10 @@ class Role(Provider):
         if old["AssumeRolePolicyDocument"] != new["AssumeRolePolicyDocument"]:
             document = as_json(new["AssumeRolePolicyDocument"])
             context.call("iam", "update_assume_role_policy", role | {"PolicyDocument": document})
-        settings = {name: new[name] for name in ("Description", "MaxSessionDuration") if name in new}
-        if any(old.get(name) != value for name, value in settings.items()):
-            context.call("iam", "update_role", role | settings)
+        if any(old.get(name) != new.get(name) for name in _ROLE_DEFAULTS):
+            context.call(
+                "iam", "update_role", role | {name: new.get(name, _ROLE_DEFAULTS[name]) for name in _ROLE_DEFAULTS}
+            )
         boundary = new.get("PermissionsBoundary")
         if boundary and boundary != old.get("PermissionsBoundary"):
             context.call("iam", "put_role_permissions_boundary", role | {"PermissionsBoundary": boundary})

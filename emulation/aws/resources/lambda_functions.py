@@ -8,6 +8,8 @@ from typing import Any
 
 from emulation.aws.resources.provider import Context, Made, NeedsReplacement, Properties, Provider, tag_map, without
 
+_DEFAULTS: dict[str, Any] = {"Description": "", "Environment": {}, "Layers": [], "MemorySize": 128, "Timeout": 3}
+
 
 class Function(Provider):
     """A function."""
@@ -32,7 +34,8 @@ class Function(Provider):
             context.call("lambda", "update_function_code", function | _code(new))
         fixed = ("Code", "Tags", "FunctionName", "PackageType", "Architectures", "ReservedConcurrentExecutions")
         if without(old, *fixed) != without(new, *fixed):
-            context.call("lambda", "update_function_configuration", function | without(new, *fixed))
+            gone = {name: _DEFAULTS[name] for name in old if name not in new and name in _DEFAULTS}
+            context.call("lambda", "update_function_configuration", function | gone | without(new, *fixed))
         return made
 
     def delete(self, context: Context, made: Made, properties: Properties) -> None:

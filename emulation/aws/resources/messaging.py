@@ -42,7 +42,8 @@ class Topic(Provider):
         """SetTopicAttributes."""
         if any(old.get(name) != new.get(name) for name in ("TopicName", "FifoTopic")):
             raise NeedsReplacement
-        before, after = _topic_attributes(old), _topic_attributes(new)
+        before = _topic_attributes(old)
+        after = dict.fromkeys(before, "") | _topic_attributes(new)
         for name, value in after.items():
             if before.get(name) != value:
                 attribute = {"AttributeName": name, "AttributeValue": value}
@@ -96,6 +97,15 @@ class TopicPolicy(Provider):
         """It goes with its topic."""
 
 
+_QUEUE_DEFAULTS = {
+    "DelaySeconds": "0",
+    "KmsMasterKeyId": "",
+    "MessageRetentionPeriod": "345600",
+    "ReceiveMessageWaitTimeSeconds": "0",
+    "VisibilityTimeout": "30",
+}
+
+
 class Queue(Provider):
     """An SQS queue."""
 
@@ -112,7 +122,8 @@ class Queue(Provider):
         """SetQueueAttributes."""
         if any(old.get(name) != new.get(name) for name in ("QueueName", "FifoQueue")):
             raise NeedsReplacement
-        wanted = {"QueueUrl": made.physical_id, "Attributes": _queue_attributes(new)}
+        gone = {name: value for name, value in _QUEUE_DEFAULTS.items() if name in old}
+        wanted = {"QueueUrl": made.physical_id, "Attributes": gone | _queue_attributes(new)}
         context.call("sqs", "set_queue_attributes", wanted)
         return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from emulation.aws.cloudformation.errors import ResourceFailed
 from emulation.aws.resources.provider import (
     Context,
     Made,
@@ -66,10 +67,7 @@ class Document(Provider):
             updatable(old, new, "UpdateMethod", "Tags")
         name = made.physical_id
         if old["Content"] != new["Content"]:
-            wanted = {"Name": name, "Content": as_json(new["Content"]), "DocumentVersion": "$LATEST"}
-            if "DocumentFormat" in new:
-                wanted["DocumentFormat"] = new["DocumentFormat"]
-            version = context.call("ssm", "update_document", wanted)["DocumentDescription"]["DocumentVersion"]
+            version = _version_with(context, name, as_json(new["Content"]), new.get("DocumentFormat"))
             context.call("ssm", "update_document_default_version", {"Name": name, "DocumentVersion": version})
         _retag(context, "Document", name, old, new)
         return made
@@ -77,6 +75,24 @@ class Document(Provider):
     def delete(self, context: Context, made: Made, properties: Properties) -> None:
         """DeleteDocument."""
         context.try_delete("ssm", "delete_document", {"Name": made.physical_id})
+
+
+def _version_with(context: Context, name: str, content: str, form: str | None) -> str:
+    """The version of a document that has `content`: a new one, or an old one, which SSM refuses to make twice."""
+    wanted = {"Name": name, "Content": content, "DocumentVersion": "$LATEST"}
+    if form is not None:
+        wanted["DocumentFormat"] = form
+    try:
+        return str(context.call("ssm", "update_document", wanted)["DocumentDescription"]["DocumentVersion"])
+    except ResourceFailed as failure:
+        if "DuplicateDocumentContent" not in str(failure):
+            raise
+    latest = int(context.call("ssm", "describe_document", {"Name": name})["Document"]["LatestVersion"])
+    for version in map(str, range(1, latest + 1)):
+        kept = context.call("ssm", "get_document", {"Name": name, "DocumentVersion": version})["Content"]
+        if kept == content:
+            return version
+    raise ResourceFailed(f"No version of {name} has the content that was asked for")
 
 
 def _retag(context: Context, kind: str, name: str, old: Properties, new: Properties) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shutil
 import sys
 import threading
+from pathlib import Path
 
 
 def main() -> None:
     """Serve on 127.0.0.1 until the parent goes away."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--private", type=Path, required=True, help="folder of this server, removed when it ends")
     parser.add_argument("--hosts", choices=("absent", "external"), required=True)
     options = parser.parse_args()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(options.private,), daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     # moto reads these when its modules are imported.
     os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
@@ -37,9 +40,10 @@ def main() -> None:
     server.serve_forever()
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(private: Path) -> None:
     """The pipe on standard input closes when the parent ends, even by SIGKILL."""
     sys.stdin.buffer.read()
+    shutil.rmtree(private, ignore_errors=True)
     os._exit(0)
 
 

@@ -20,7 +20,6 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as assets
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_ssm as ssm
-
 from constructs import Construct
 
 ON_DEMAND_BASE = 1

@@ -1,2 +1,2 @@
 CREATE TEMPORARY VIEW numbers AS VALUES (5), (11) AS pairs(number);
-SELECT '${label}', 5 * 11;
+VALUES ('${label}', 5 * 11);

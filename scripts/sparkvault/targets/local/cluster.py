@@ -110,7 +110,11 @@ class LocalCluster:
             if read_state(self.folder) is None and not self.folder.state.exists() and not marked(self.folder):
                 raise _nothing_up()
             with uninterrupted():
-                cancelled = self.jobs.cancel_all(progress)
+                try:
+                    cancelled = self.jobs.cancel_all(progress)
+                except SparkvaultError as error:  # a full disk is no reason to leave anything running
+                    cancelled = []
+                    progress(f"jobs are ended, but not on record: {error.what}")
                 progress("stopping master and workers")
                 ended = self._end_processes()
                 self._forget()
@@ -313,7 +317,10 @@ class LocalCluster:
         """Remove the secret, shuffle and spill files, and the record; logs and jobs stay."""
         for gone in (self.folder.daemon_conf.parent, self.folder.scratch):
             shutil.rmtree(gone, ignore_errors=True)
-        self.folder.state.unlink(missing_ok=True)
+        try:
+            self.folder.state.unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(self.folder.state, error) from error
 
     @contextmanager
     def _changing(self, *, prepare: bool) -> Iterator[None]:
@@ -328,7 +335,9 @@ class LocalCluster:
                 "another command is just changing the local cluster", "wait for it to end, then try again"
             ) from error
         except OSError as error:
-            raise unwritable(self.folder.lock, error) from error
+            if prepare:
+                raise unwritable(self.folder.lock, error) from error
+            # A disk that has gone read-only must not keep anybody from ending what runs.
         try:
             yield
         finally:

@@ -112,7 +112,8 @@ class ProcessEngine:
             return process is None
         deadline = time.monotonic() + timeout
         try:
-            executors = process.children()
+            # Not the launcher's remains, which the JVM never reaps.
+            executors = [child for child in process.children() if child.status() != psutil.STATUS_ZOMBIE]
             process.send_signal(power_failing)
             _, left = psutil.wait_procs(executors, timeout=max(0.0, deadline - time.monotonic()))
         except psutil.Error:
