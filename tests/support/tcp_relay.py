@@ -7,13 +7,15 @@ from typing import Self
 
 
 class Relay:
-    """Listens on a free loopback port; ``sent`` and ``answered`` hold the bytes of all connections so far."""
+    """Listens on a free loopback port; ``sent`` and ``answered`` hold the bytes of all connections so far.
+
+    ``closed`` is set as soon as either side has closed one."""
 
     def __init__(self, to_port: int) -> None:
         self.to_port = to_port
         self.sent = bytearray()
         self.answered = bytearray()
-        self.closed_by_server = threading.Event()
+        self.closed = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
 
@@ -33,13 +35,10 @@ class Relay:
             except OSError:
                 return
             server = socket.create_connection(("127.0.0.1", self.to_port))
-            threading.Thread(target=self._pass, args=(client, server, self.sent, None), daemon=True).start()
-            threading.Thread(
-                target=self._pass, args=(server, client, self.answered, self.closed_by_server), daemon=True
-            ).start()
+            threading.Thread(target=self._pass, args=(client, server, self.sent), daemon=True).start()
+            threading.Thread(target=self._pass, args=(server, client, self.answered), daemon=True).start()
 
-    @staticmethod
-    def _pass(source: socket.socket, sink: socket.socket, kept: bytearray, closed: threading.Event | None) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket, kept: bytearray) -> None:
         try:
             while data := source.recv(65536):
                 kept += data
@@ -47,7 +46,6 @@ class Relay:
         except OSError:
             pass
         finally:
-            if closed is not None:
-                closed.set()
+            self.closed.set()
             for end in (source, sink):
                 end.close()

@@ -7,7 +7,7 @@ from spark_constructs.config import Deployment
 from sparkvault.errors import NotAvailable, UsageError
 from sparkvault.targets.protocol import Target
 
-#: Every target that the configuration knows. A module has a function `target(deployment)` that returns it.
+#: Every target that the configuration knows. A module has a function `create(deployment)` that returns it.
 MODULES: dict[str, str | None] = {
     "local": "sparkvault.targets.local",
     "swarm": "sparkvault.targets.swarm",
@@ -28,5 +28,5 @@ def find_target(name: str, deployment: Deployment) -> Target:
         raise NotAvailable(
             f"this version of sparkvault does not run Spark on target {name} yet", "use --target local or swarm"
         )
-    make: Callable[[Deployment], Target] = import_module(module).target
+    make: Callable[[Deployment], Target] = import_module(module).create
     return make(deployment)

@@ -11,7 +11,7 @@ from sparkvault.lifecycle import resources_of
 from sparkvault.targets.protocol import ClusterStatus, Component, Language, UiName
 
 
-def target(deployment: Deployment) -> "SwarmTarget":
+def create(deployment: Deployment) -> "SwarmTarget":
     """The swarm of that deployment."""
     return SwarmTarget(deployment)
 

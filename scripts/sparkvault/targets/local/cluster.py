@@ -161,9 +161,7 @@ class LocalCluster:
                     progress(f"{leaving.name} did not hand over all its blocks in {DRAIN_TIMEOUT_SECONDS:.0f} s")
                 engine.stop([leaving])
                 state = state.without([leaving.name])
-            write_state(self.folder, state.model_copy(update={"size": size}))
-            state = self._start_workers(engine, state.model_copy(update={"size": size}), progress)
-            self._await_workers(engine, state, progress, timeout)
+            self._add_workers(engine, state.model_copy(update={"size": size}), progress, timeout)
         return self.status()
 
     def history(self, progress: Progress, timeout: float = UP_TIMEOUT_SECONDS) -> str:
@@ -250,7 +248,7 @@ class LocalCluster:
             spark_conf.driver_settings(secret, state.master_url, size, self.folder),
             daemon_level="warn",
         )
-        progress(f"starting the master and {_count(size.workers)} with {size.cores} cores, {size.memory_mib} MiB each")
+        progress(f"starting the master and {_described(size)}")
         state = state.with_daemon(engine.start_master(master_port, ui_port))
         write_state(self.folder, state)
         state = self._start_workers(engine, state, progress)
@@ -272,6 +270,30 @@ class LocalCluster:
             state = state.with_daemon(engine.start_worker(number, state.master_url, port, state.size))
             write_state(self.folder, state)
         return state
+
+    def _add_workers(self, engine: ProcessEngine, state: ClusterState, progress: Progress, timeout: float) -> None:
+        """Bring a running cluster to its size; if that fails, the workers that were there stay and the new ones go."""
+        write_state(self.folder, state)
+        try:
+            with interruptible():
+                for attempt in range(1, PORT_ATTEMPTS + 1):
+                    try:
+                        self._await_workers(engine, self._start_workers(engine, state, progress), progress, timeout)
+                        return
+                    except _PortTaken as error:
+                        if attempt == PORT_ATTEMPTS:
+                            raise
+                        progress(f"{error.what}; trying the next free ones")
+                        self._remove_new(engine, state)
+        except BaseException:
+            with uninterrupted():
+                self._remove_new(engine, state)
+            raise
+
+    def _remove_new(self, engine: ProcessEngine, before: ClusterState) -> None:
+        now = read_state(self.folder) or before
+        engine.stop([daemon for daemon in now.daemons if daemon not in before.daemons])
+        write_state(self.folder, before)
 
     def _await_workers(self, engine: ProcessEngine, state: ClusterState, progress: Progress, timeout: float) -> None:
         """Return once the master is ALIVE and has all our workers. Raises WaitTimeout, SparkvaultError."""
@@ -365,8 +387,10 @@ def _component(daemon: Daemon, engine: ProcessEngine, info: MasterInfo | None) -
     return Component(daemon.name, daemon.kind, worker.state.lower(), worker.state == "ALIVE", detail, daemon.ui)
 
 
-def _count(workers: int) -> str:
-    return "1 worker" if workers == 1 else f"{workers} workers"
+def _described(size: WorkerSize) -> str:
+    cores = "1 core" if size.cores == 1 else f"{size.cores} cores"
+    workers = "1 worker with" if size.workers == 1 else f"{size.workers} workers, each with"
+    return f"{workers} {cores} and {size.memory_mib} MiB"
 
 
 def _nothing_up() -> NotAvailable:
