@@ -56,12 +56,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
             assert state is not None
             assert state.master_ui != f"http://127.0.0.1:{taken}"
             yield cluster
+            job = start(LocalTarget(folder), APPLICATIONS / "hold.py", folder.root / "never", "nothing")
         finally:
-            cluster.down(silent)
+            report = cluster.down(silent)
             assert marked(folder) == []
-            assert not folder.daemon_conf.parent.exists(), "the secret is gone"
-            with pytest.raises(NotAvailable, match="no local cluster is up"):
-                cluster.down(silent)
+        assert report.cancelled_jobs == [job.id], "what still ran was cancelled, and said so"
+        assert LocalTarget(folder).job(job.id).state is JobState.CANCELLED
+        assert not folder.daemon_conf.parent.exists(), "the secret is gone"
+        with pytest.raises(NotAvailable, match="no local cluster is up"):
+            cluster.down(silent)
 
 
 def test_it_outlives_its_terminal(cluster: LocalCluster) -> None:

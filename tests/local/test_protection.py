@@ -72,6 +72,7 @@ def test_a_client_with_less_is_refused(target: LocalTarget, tmp_path: Path, weak
             wait_until("the connection to be closed", relay.closed.is_set)
         finally:
             end(refused)
+        assert relay.sent, "it has tried"
         if weaker == "no authentication":
             assert _READABLE in relay.sent, "the relay sees what is not encrypted"
     assert asked(target) == before, "the master took no request"

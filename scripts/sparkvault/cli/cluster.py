@@ -35,7 +35,11 @@ def status(target: TargetOption = None, config: ConfigOption = None, json: JsonO
             if MODULES.get(name) is None:
                 continue
             try:
-                found.append(find_target(name, deployment).status())
+                there = find_target(name, deployment).status()
+                if there.components:
+                    found.append(there)
+                else:
+                    notes.append(f"{name}: {there.summary}")
             except NotAvailable as error:
                 notes.append(f"{name}: {error.what}")
             except UsageError as error:  # no credentials: the local cluster is shown all the same

@@ -81,7 +81,7 @@ def deploy(
     """Deploy the stacks into the account, after checking what a deployment needs."""
     deployment = load_deployment(config)
     if without_images:
-        deployment = deployment.model_copy(update={"images": deployment.images.model_copy(update={"source": "none"})})
+        deployment = _without_images(deployment)
     account = Account(deployment)
     account.check_bootstrap()
     _check_engine(deployment)
@@ -118,7 +118,7 @@ def destroy(
     yes: YesOption = False,
 ) -> None:
     """Destroy the stacks. Data stays unless both switches in `storage` are set."""
-    deployment = load_deployment(config)
+    deployment = _without_images(load_deployment(config))  # which are not needed to know what to destroy
     account = Account(deployment)
     cdk = Cdk(deployment)
     with progress("synthesizing"):
@@ -147,6 +147,10 @@ def destroy(
     if left:
         raise SparkvaultError(f"still there: {', '.join(left)}", "see `sparkvault status`, and try again")
     result(f"destroyed {len(names)} stacks" + ("" if deletes else "; data was kept, as the configuration says"))
+
+
+def _without_images(deployment: Deployment) -> Deployment:
+    return deployment.model_copy(update={"images": deployment.images.model_copy(update={"source": "none"})})
 
 
 class _StackProgress:
