@@ -19,7 +19,7 @@ demo: ## deploy into an emulated AWS and run a real Spark job (TARGET=local for 
 	@$(RUN) -m emulation.demo $(TARGET)
 
 test: lint ## all checks, as CI runs them
-	@$(RUN) -m pytest --numprocesses 2 --dist worksteal
+	@$(RUN) -m pytest --numprocesses 2 --dist loadfile
 
 lint: ## formatting, lint, types, shell scripts
 	@$(PYTHON) scripts/set_up.py --quiet

@@ -41,6 +41,16 @@ _OWNED = (
     "spark.network.crypto.authEngineVersion",
     "spark.io.encryption.keySizeBits",
     "spark.redaction.regex",
+    # These would open the driver to the network, or let anybody who reaches a web UI end jobs.
+    "spark.driver.host",
+    "spark.driver.bindAddress",
+    "spark.eventLog.dir",
+    "spark.acls.enable",
+    "spark.ui.killEnabled",
+    "spark.ui.filters",
+    "spark.ui.reverseProxy",
+    "spark.remote",
+    "spark.api.mode",
 )
 
 #: Settings whose value is a secret: they would stand in templates, logs and command lines.
@@ -96,4 +106,6 @@ def _refusal(key: str, value: str) -> tuple[str, str] | None:
         for option in _JVM_BACK_DOORS:
             if option.lower() in value.lower():
                 return f"the JVM option {option} opens a way into the process", "remove that option"
+        if "-Dspark." in value:
+            return "it would set a Spark setting past these checks", "give settings as settings"
     return None

@@ -1,19 +1,24 @@
-"""spark-submit's command line: which of its flags take a value, and which of them are not for a person to set.
+"""spark-submit's command line: which of its flags pass, which are not for a person to give, and which settings.
 
 Source: org.apache.spark.launcher.SparkSubmitOptionParser of Spark 4.2.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from spark_constructs.spark_settings import refused_settings
 from sparkvault.errors import UsageError
 
+#: Flags of spark-submit that are passed on; each takes a value (SparkSubmitOptionParser, Spark 4.2).
 VALUE_FLAGS = frozenset(
     [
         "--archives",
         "--class",
         "--conf",
+        "-c",
         "--driver-class-path",
         "--driver-cores",
         "--driver-java-options",
@@ -27,37 +32,37 @@ VALUE_FLAGS = frozenset(
         "--name",
         "--num-executors",
         "--packages",
-        "--properties-file",
-        "--proxy-user",
-        "--principal",
-        "--keytab",
         "--py-files",
         "--queue",
-        "--remote",
         "--repositories",
         "--total-executor-cores",
-        "--master",
-        "--deploy-mode",
-        "--kill",
-        "--status",
-        "-c",
     ]
 )
-SWITCHES = frozenset(["--verbose", "-v", "--supervise", "--load-spark-defaults"])
+SWITCHES = frozenset(("--verbose", "-v"))
 
-#: Flags that sparkvault decides, each with what to use instead.
-OWNED_FLAGS = {
-    "--master": "choose where Spark runs with --target",
-    "--remote": "choose where Spark runs with --target",
-    "--deploy-mode": "the target decides it; --detach returns at once",
-    "--properties-file": "give settings with --conf; a file would hide them from the checks",
-    "--load-spark-defaults": "give settings with --conf",
-    "--proxy-user": "submit in a tenant's name with --tenant",
-    "--principal": "the target signs in by itself",
-    "--keytab": "the target signs in by itself",
-    "--kill": "use `sparkvault cancel JOB`",
+#: Flags that are ours, and why.
+REFUSED_FLAGS = {
+    "--master": "sparkvault knows the master; choose where a job runs with --target",
+    "--deploy-mode": "sparkvault decides where the driver runs",
+    "--properties-file": "it would replace the settings that protect the cluster; give single ones with --conf",
+    "--extra-properties-file": "give single settings with --conf",
+    "--load-spark-defaults": "sparkvault's own settings are always loaded",
+    "--driver-default-class-path": "the driver runs on the cluster's own Spark",
+    "--remote": "it is for Spark Connect servers",
+    "--proxy-user": "jobs run in their submitter's own name",
+    "--principal": "there is no Kerberos on this target",
+    "--keytab": "there is no Kerberos on this target",
+    "--supervise": "it is for drivers inside the cluster",
+    "--kill": "use `sparkvault cancel`",
     "--status": "use `sparkvault jobs`",
+    "--usage-error": "it is not a flag for people",
+    "--version": "use `sparkvault doctor`",
+    "--help": "give it to sparkvault itself",
+    "-h": "give --help to sparkvault itself",
 }
+
+#: Flags whose value is a list of files, separated by commas.
+_FILE_LISTS = frozenset(("--py-files", "--jars", "--files", "--archives"))
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class SubmitArguments:
 def split(arguments: list[str], own_values: Iterable[str], own_switches: Iterable[str]) -> SubmitArguments:
     """Take a command line apart. Options end at the first word that is none, as with spark-submit itself.
 
-    Raises UsageError for a flag that neither sparkvault nor spark-submit knows, and for one without its value.
+    Raises UsageError for a flag that sparkvault does not have and spark-submit would not be given.
     """
     values, switches = frozenset(own_values), frozenset(own_switches)
     own: list[str] = []
@@ -85,42 +90,76 @@ def split(arguments: list[str], own_values: Iterable[str], own_switches: Iterabl
         if not word.startswith("-"):
             words.insert(0, word)
             break
-        flag, equals, value = word.partition("=")
-        if flag in values or flag in VALUE_FLAGS:
-            if not equals:
-                if not words:
-                    raise UsageError(f"{flag} needs a value", "see --help")
-                value = words.pop(0)
-            (own if flag in values else spark).extend([flag, value])
-        elif word in switches or word in SWITCHES:
-            (own if word in switches else spark).append(word)
+        if word in switches:
+            own.append(word)
+        elif word.partition("=")[0] in values:
+            flag, equals, value = word.partition("=")
+            own += [flag, value if equals else _value_of(flag, words)]
+        elif word in SWITCHES:
+            spark.append(word)
         else:
-            raise UsageError(
-                f"neither sparkvault nor spark-submit knows {word}",
-                "flags stand before the application; what follows it goes to the application",
-            )
+            whole = "=" in word and word.startswith("--")
+            for flag, value in _flags([word] if whole else [word, *words[:1]]):
+                spark += [flag, value]
+            words = words if whole else words[1:]
     return SubmitArguments(own, spark, words)
 
 
-def check(spark_arguments: list[str]) -> None:
-    """Raise UsageError, with all of them, for flags and settings that a person may not give."""
-    refused: list[str] = []
-    settings: dict[str, object] = {}
-    words = iter(spark_arguments)
-    for word in words:
-        if word in OWNED_FLAGS:
-            refused.append(f"{word} is not for you to set: {OWNED_FLAGS[word]}")
-        if word in VALUE_FLAGS:
-            value = next(words, "")
-            if word in ("--conf", "-c"):
-                key, equals, setting = value.partition("=")
-                if not equals:
-                    refused.append(f"--conf {value!r} is not of the form KEY=VALUE")
-                settings[key] = setting
-            elif word == "--driver-java-options":
-                settings["spark.driver.extraJavaOptions"] = value
-    refused += [
-        f"--conf {found.key}={found.value}: {found.rule}; {found.remedy}" for found in refused_settings(settings)
-    ]
-    if refused:
-        raise UsageError("\n".join(refused), "remove them and submit again")
+def _value_of(flag: str, words: list[str]) -> str:
+    if not words:
+        raise UsageError(f"{flag} needs a value", f"write {flag} VALUE")
+    return words.pop(0)
+
+
+def check_flags(arguments: list[str]) -> dict[str, str]:
+    """Go through spark-submit's flags, and return the settings among them. Raises UsageError."""
+    settings: dict[str, str] = {}
+    for flag, value in _flags(arguments):
+        if flag in ("--conf", "-c"):
+            key, separator, setting = value.partition("=")
+            if not separator:
+                raise UsageError(f"--conf {value}: a setting needs a value", "write --conf spark.some.setting=value")
+            settings[key.strip()] = setting.strip()
+        elif flag == "--driver-java-options":
+            settings["spark.driver.extraJavaOptions"] = value
+        elif flag in _FILE_LISTS:
+            _check_files(flag, value)
+    _check_settings(settings)
+    return settings
+
+
+def _flags(arguments: list[str]) -> Iterator[tuple[str, str]]:
+    """Flags and their values, as spark-submit would read them: `--flag value` or `--flag=value`."""
+    rest = iter(arguments)
+    for argument in rest:
+        flag, equals, value = argument.partition("=") if argument.startswith("--") else (argument, "", "")
+        if flag in REFUSED_FLAGS:
+            raise UsageError(f"{flag} is not for `sparkvault submit`: {REFUSED_FLAGS[flag]}", f"leave out {flag}")
+        if flag in SWITCHES and not equals:
+            continue
+        if flag not in VALUE_FLAGS:
+            near = get_close_matches(flag, [*VALUE_FLAGS, *SWITCHES], n=1)
+            hint = f"did you mean {near[0]}?" if near else "`spark-submit --help` lists them"
+            raise UsageError(f"{flag} is no flag of spark-submit", hint)
+        if not equals:
+            found = next(rest, None)
+            if found is None:
+                raise UsageError(f"{flag} needs a value", f"write {flag} VALUE")
+            value = found
+        yield flag, value
+
+
+def _check_settings(settings: dict[str, str]) -> None:
+    refusals = [f"{found.key} = {found.value}: {found.rule}; {found.remedy}" for found in refused_settings(settings)]
+    if refusals:
+        raise UsageError("\n".join(["settings that are refused:", *(f"  {refusal}" for refusal in refusals)]))
+
+
+def _check_files(flag: str, value: str) -> None:
+    """spark-submit only warns of jars that are missing; the job then fails late, for another reason."""
+    for item in value.split(","):
+        parts = urlsplit(item.strip())
+        if parts.scheme in ("", "file") and not any(sign in parts.path for sign in "*?[{"):
+            path = Path(parts.path)
+            if not path.exists():
+                raise UsageError(f"{flag}: there is no file {path}", "give the path of a file that is there")

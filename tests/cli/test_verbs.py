@@ -82,7 +82,7 @@ def test_wrong_use_ends_with_2_and_says_what_to_do(
     [
         (["local", "down"], "no local cluster is up"),
         (["ui"], "no local cluster is up"),
-        (["logs", "master"], "no local cluster is up"),
+        (["logs", "master"], "no local cluster was ever up"),
         (["scale", "2"], "no local cluster is up"),
         (["submit", "--target", "fargate", "app.py"], "does not run Spark on target fargate yet"),
         (["cancel", "20261121-130455-9f3a01bc"], "20261121-130455-9f3a01bc"),

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from sparkvault.errors import UsageError
-from sparkvault.targets.local.submission import check, check_flags
+from sparkvault.spark_submit import check_flags
+from sparkvault.targets.local.submission import check
 from tests.support.local_cluster import job_spec
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperOption
 
-from sparkvault.spark_submit import check, split
+from sparkvault.spark_submit import check_flags, split
 
 #: Where the flags for Spark wait for the command's function.
 SPARK_ARGUMENTS = "sparkvault.spark_arguments"
@@ -21,7 +21,7 @@ class SparkSubmitCommand(TyperCommand):
             names[option.is_flag] += [*option.opts, *option.secondary_opts]
         line = split(args, own_values=names[False], own_switches=names[True])
         if not {"-h", "--help"} & set(line.own):
-            check(line.spark)
+            check_flags(line.spark)
         ctx.meta[SPARK_ARGUMENTS] = line.spark
         return super().parse_args(ctx, [*line.own, "--", *line.rest])
 

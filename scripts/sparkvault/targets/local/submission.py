@@ -4,16 +4,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from spark_constructs.spark_settings import refused_settings
 from sparkvault.errors import UsageError
 from sparkvault.jobs import JobSpec
+from sparkvault.spark_submit import check_flags
 from sparkvault.targets.local.folder import unwritable
 from sparkvault.targets.local.job_folder import JobFolder, Launch
 from sparkvault.targets.local.ports import DRIVER_UI_PORT
@@ -22,74 +20,6 @@ from sparkvault.targets.local.process_engine import ProcessEngine
 ApplicationKind = Literal["python", "jar", "scala", "sql"]
 
 _KINDS: dict[str, ApplicationKind] = {".py": "python", ".jar": "jar", ".scala": "scala", ".sql": "sql"}
-
-#: Flags of spark-submit that are passed on; each takes a value (SparkSubmitOptionParser, Spark 4.2).
-_WITH_VALUE = frozenset(
-    [
-        "--archives",
-        "--class",
-        "--conf",
-        "-c",
-        "--driver-class-path",
-        "--driver-cores",
-        "--driver-java-options",
-        "--driver-library-path",
-        "--driver-memory",
-        "--exclude-packages",
-        "--executor-cores",
-        "--executor-memory",
-        "--files",
-        "--jars",
-        "--name",
-        "--num-executors",
-        "--packages",
-        "--py-files",
-        "--queue",
-        "--repositories",
-        "--total-executor-cores",
-    ]
-)
-_SWITCHES = frozenset(("--verbose", "-v"))
-
-#: Flags that are ours, and why.
-_REFUSED = {
-    "--master": "sparkvault knows the master; choose where a job runs with --target",
-    "--deploy-mode": "sparkvault decides where the driver runs",
-    "--properties-file": "it would replace the settings that protect the cluster; give single ones with --conf",
-    "--extra-properties-file": "give single settings with --conf",
-    "--load-spark-defaults": "sparkvault's own settings are always loaded",
-    "--driver-default-class-path": "the driver runs on the cluster's own Spark",
-    "--remote": "it is for Spark Connect servers",
-    "--proxy-user": "jobs run in their submitter's own name",
-    "--principal": "there is no Kerberos on this target",
-    "--keytab": "there is no Kerberos on this target",
-    "--supervise": "it is for drivers inside the cluster",
-    "--kill": "use `sparkvault cancel`",
-    "--status": "use `sparkvault jobs`",
-    "--usage-error": "it is not a flag for people",
-    "--version": "use `sparkvault doctor`",
-    "--help": "give it to sparkvault itself",
-    "-h": "give --help to sparkvault itself",
-}
-
-#: Flags whose value is a list of files, separated by commas.
-_FILE_LISTS = frozenset(("--py-files", "--jars", "--files", "--archives"))
-
-#: Settings that are ours on this target, beside those refused everywhere: they would open the driver to the
-#: network, or let anybody who reaches a web UI end jobs.
-_OWNED = frozenset(
-    [
-        "spark.driver.host",
-        "spark.driver.bindaddress",
-        "spark.eventlog.dir",
-        "spark.acls.enable",
-        "spark.ui.killenabled",
-        "spark.ui.filters",
-        "spark.ui.reverseproxy",
-        "spark.remote",
-        "spark.api.mode",
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -158,68 +88,6 @@ def check(spec: JobSpec) -> Submission:
     if application.kind == "sql" and spec.arguments:
         _check_sql_arguments(spec.arguments)
     return Submission(spec, application, settings)
-
-
-def check_flags(arguments: list[str]) -> dict[str, str]:
-    """Go through spark-submit's flags, and return the settings among them. Raises UsageError."""
-    settings: dict[str, str] = {}
-    for flag, value in _flags(arguments):
-        if flag in ("--conf", "-c"):
-            key, separator, setting = value.partition("=")
-            if not separator:
-                raise UsageError(f"--conf {value}: a setting needs a value", "write --conf spark.some.setting=value")
-            settings[key.strip()] = setting.strip()
-        elif flag == "--driver-java-options":
-            settings["spark.driver.extraJavaOptions"] = value
-        elif flag in _FILE_LISTS:
-            _check_files(flag, value)
-    _check_settings(settings)
-    return settings
-
-
-def _flags(arguments: list[str]) -> Iterator[tuple[str, str]]:
-    """Flags and their values, as spark-submit would read them: `--flag value` or `--flag=value`."""
-    rest = iter(arguments)
-    for argument in rest:
-        flag, equals, value = argument.partition("=") if argument.startswith("--") else (argument, "", "")
-        if flag in _REFUSED:
-            raise UsageError(f"{flag} is not for `sparkvault submit`: {_REFUSED[flag]}", f"leave out {flag}")
-        if flag in _SWITCHES and not equals:
-            continue
-        if flag not in _WITH_VALUE:
-            near = get_close_matches(flag, [*_WITH_VALUE, *_SWITCHES], n=1)
-            hint = f"did you mean {near[0]}?" if near else "`spark-submit --help` lists them"
-            raise UsageError(f"{flag} is no flag of spark-submit", hint)
-        if not equals:
-            found = next(rest, None)
-            if found is None:
-                raise UsageError(f"{flag} needs a value", f"write {flag} VALUE")
-            value = found
-        yield flag, value
-
-
-def _check_settings(settings: dict[str, str]) -> None:
-    refusals = [
-        f"{refused.key} = {refused.value}: {refused.rule}; {refused.remedy}" for refused in refused_settings(settings)
-    ]
-    refusals += [f"{key}: sparkvault decides this setting here; remove it" for key in settings if key.lower() in _OWNED]
-    refusals += [
-        f"{key} = {value}: it would set a Spark setting past these checks; use --conf"
-        for key, value in settings.items()
-        if key.lower().endswith("javaoptions") and "-Dspark." in value
-    ]
-    if refusals:
-        raise UsageError("\n".join(["settings that are refused:", *(f"  {refusal}" for refusal in refusals)]))
-
-
-def _check_files(flag: str, value: str) -> None:
-    """spark-submit only warns of jars that are missing; the job then fails late, for another reason."""
-    for item in value.split(","):
-        parts = urlsplit(item.strip())
-        if parts.scheme in ("", "file") and not any(sign in parts.path for sign in "*?[{"):
-            path = Path(parts.path)
-            if not path.exists():
-                raise UsageError(f"{flag}: there is no file {path}", "give the path of a file that is there")
 
 
 def _application(spec: JobSpec) -> Application:

@@ -8,6 +8,7 @@ from pathlib import Path
 import sparkvault
 from sparkvault.errors import NotAvailable, UsageError
 from sparkvault.jobs import JobRecord, JobSpec, checked_job_id
+from sparkvault.spark_submit import check_flags
 from sparkvault.targets.local import submission
 from sparkvault.targets.local.cluster import LocalCluster
 from sparkvault.targets.local.folder import LocalFolder, unwritable, write_private
@@ -110,7 +111,7 @@ class LocalTarget:
 
     def shell(self, language: Language, spark_arguments: list[str]) -> int:
         """An interactive shell on this terminal; returns its exit code. Raises UsageError, NotAvailable."""
-        submission.check_flags(spark_arguments)
+        check_flags(spark_arguments)
         state = self.cluster.running()
         engine = self.cluster.engine(state)
         environment = engine.driver_environment(self.folder.scratch, sys.executable)
@@ -152,11 +153,9 @@ class LocalTarget:
 
     def _logs(self, component: str | None) -> dict[str, Path]:
         there = {path.stem: path for path in sorted(self.folder.logs.glob("*.log"))}
+        if not there and (component is None or not _is_job(component)):
+            raise NotAvailable("there are no logs: no local cluster was ever up", "`sparkvault local up` starts one")
         if component is None:
-            if not there:
-                raise NotAvailable(
-                    "there are no logs: no local cluster was ever up", "`sparkvault local up` starts one"
-                )
             return there
         if component in there:
             return {component: there[component]}
@@ -164,5 +163,5 @@ class LocalTarget:
             return {component: self.store.of(self.store.read(component).id).output}
         except (UsageError, NotAvailable) as error:
             raise NotAvailable(
-                f"there is no log of {component!r}", f"there are those of {', '.join(there) or 'nobody'} and of jobs"
+                f"there is no log of {component!r}", f"there are those of {', '.join([*there, 'jobs, by their ids'])}"
             ) from error
