@@ -30,7 +30,7 @@ for template in "$work"/after/*.template.json; do
     before="$work/before/$name.template.json"
     [[ -f $before ]] || { before="$work/empty.json"; echo '{}' >"$before"; }
     printf '\n### %s\n\n```\n' "$name"
-    node_modules/.bin/cdk diff --app "$work/after" --template "$before" --no-color --no-change-set "$name" 2>&1 |
+    node_modules/.bin/cdk diff --app "$work/after" --template "$before" --no-color --no-change-set --exclusively "$name" 2>&1 |
         sed -e '/^✨/d' -e "s#$work/##g"
     printf '```\n'
 done
