@@ -26,7 +26,7 @@ lint: ## formatting, lint, types, shell scripts
 	@$(RUN) -m ruff check --quiet .
 	@$(RUN) -m ruff format --quiet --check .
 	@$(RUN) -m mypy
-	@git ls-files -z -- '*.sh' assets/hosts .ci | xargs -0 -r grep -lZE '^#!.*\b(ba)?sh' | xargs -0 -r .venv/bin/shellcheck --external-sources
+	@git ls-files -z -- '*.sh' assets/hosts .ci | xargs -0 -r grep -lZE '^#!.*\b(ba)?sh' | xargs -0 -r .venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR
 
 snapshots: ## write again what is generated: template snapshots, docs/configuration.*, docs/ports.md
 	@$(PYTHON) scripts/set_up.py --quiet
