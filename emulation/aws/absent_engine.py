@@ -7,6 +7,7 @@ the file in `EMBEDDED_AWS_NOT_PUSHED`, one image name per line, so that nobody t
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import sys
 from pathlib import Path
@@ -33,6 +34,8 @@ def write_command(folder: Path, root: Path) -> Path:
     """An executable in `folder` that runs this stand-in with this interpreter, for `CDK_DOCKER`."""
     command = folder / "absent-engine"
     run = f"import sys; sys.path.insert(0, {str(root)!r}); from emulation.aws.absent_engine import main; "
-    command.write_text(f"#!{sys.executable}\n{run}sys.exit(main(sys.argv[1:]))\n")
+    # By way of the shell: a first line cannot name an interpreter whose path has a space in it.
+    program = shlex.join([sys.executable, "-c", f"{run}sys.exit(main(sys.argv[1:]))"])
+    command.write_text(f'#!/bin/sh\nexec {program} "$@"\n')
     command.chmod(command.stat().st_mode | stat.S_IXUSR)
     return command
