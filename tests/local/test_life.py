@@ -119,7 +119,10 @@ def test_a_master_that_was_killed_is_seen_and_the_next_up_clears_away(cluster: L
     state = read_state(cluster.folder)
     assert state is not None
     secret = secret_of(cluster.folder)
-    psutil.Process(state.daemons[0].process.pid).kill()
+    master = psutil.Process(state.daemons[0].process.pid)
+    master.kill()
+    gone, _ = psutil.wait_procs([master], timeout=30)
+    assert gone == [master]
     wait_until("the status to say so", lambda: not cluster.status().healthy)
     with pytest.raises(NotAvailable, match="no master"):
         cluster.running()
