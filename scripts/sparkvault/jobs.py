@@ -22,12 +22,17 @@ def new_job_id(now: datetime | None = None) -> str:
     return f"{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
 
 
+def is_job_id(text: str) -> bool:
+    """Whether the text has the form of a job's id."""
+    return re.fullmatch(_ID, text) is not None
+
+
 def checked_job_id(text: str) -> str:
     """The id, if it has an id's form; ids become paths and parameters, so nothing else may pass.
 
     Raises UsageError otherwise.
     """
-    if not re.fullmatch(_ID, text):
+    if not is_job_id(text):
         raise UsageError(
             f"{text!r} is not a job id", "ids look like 20261121-130455-9f3a01bc; `sparkvault jobs` lists them"
         )

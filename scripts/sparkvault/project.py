@@ -23,13 +23,18 @@ def project_root() -> Path:
     return root
 
 
+def work_folder_path() -> Path:
+    """Where the work folder lies, whether or not it is there."""
+    given = os.environ.get(WORK_FOLDER_VARIABLE)
+    return Path(given).expanduser().absolute() if given else project_root() / ".sparkvault"
+
+
 def work_folder() -> Path:
     """The work folder, made if need be, readable by its owner alone.
 
     Raises SparkvaultError where it cannot be written: a read-only or full disk, a file in its place.
     """
-    given = os.environ.get(WORK_FOLDER_VARIABLE)
-    folder = Path(given).expanduser().absolute() if given else project_root() / ".sparkvault"
+    folder = work_folder_path()
     probe = folder / f".writable-{os.getpid()}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

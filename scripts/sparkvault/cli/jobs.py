@@ -1,6 +1,5 @@
 """`sparkvault submit`, `shell`, `jobs`, `cancel`, `logs`: what a data person does with Spark."""
 
-import re
 from typing import Annotated
 
 import typer
@@ -9,12 +8,11 @@ from sparkvault.cli.options import ConfigOption, JsonOption, TargetOption
 from sparkvault.cli.submit_command import SparkSubmitCommand, spark_arguments
 from sparkvault.console import out, print_json, result, say, table
 from sparkvault.errors import UsageError
-from sparkvault.jobs import JobRecord, JobSpec, JobState, new_job_id
+from sparkvault.jobs import JobRecord, JobSpec, JobState, is_job_id, new_job_id
 from sparkvault.project import load_deployment
 from sparkvault.targets.protocol import LANGUAGES, Language, Target
 from sparkvault.targets.registry import find_target
 
-_JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
 _SUBMIT_LINE = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
@@ -150,7 +148,7 @@ def logs(
 ) -> None:
     """Show the output of a job, or the log of a part of the cluster."""
     place = find_target(target or "local", load_deployment(config))
-    if what is not None and _JOB_ID.fullmatch(what):
+    if what is not None and is_job_id(what):
         _stream(place, what)
         return
     for line in place.logs(what, follow=follow, lines=lines):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from sparkvault.errors import SparkvaultError
-from sparkvault.project import WORK_FOLDER_VARIABLE, project_root
+from sparkvault.project import WORK_FOLDER_VARIABLE, work_folder_path
 
 #: Free space in MiB below which nothing is started: logs, shuffle and spill need some at once.
 LEAST_FREE_MIB = 256
@@ -22,8 +22,7 @@ class LocalFolder:
     @classmethod
     def default(cls) -> Self:
         """The one below SPARKVAULT_HOME or, without that, below `.sparkvault` in the project."""
-        given = os.environ.get(WORK_FOLDER_VARIABLE)
-        return cls((Path(given).expanduser().absolute() if given else project_root() / ".sparkvault") / "local")
+        return cls(work_folder_path() / "local")
 
     @property
     def lock(self) -> Path:

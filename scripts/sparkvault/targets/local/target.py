@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sparkvault
 from sparkvault.errors import NotAvailable, UsageError
-from sparkvault.jobs import JobRecord, JobSpec, checked_job_id
+from sparkvault.jobs import JobRecord, JobSpec, is_job_id
 from sparkvault.spark_submit import check_flags
 from sparkvault.targets.local import submission
 from sparkvault.targets.local.cluster import LocalCluster
@@ -19,14 +19,6 @@ from sparkvault.targets.local.processes import JOB_MARKER, start_detached
 from sparkvault.targets.protocol import ClusterStatus, Language, UiName
 
 _SHELLS: dict[Language, str] = {"python": "pyspark", "scala": "spark-shell", "sql": "spark-sql"}
-
-
-def _is_job(component: str) -> bool:
-    try:
-        checked_job_id(component)
-    except UsageError:
-        return False
-    return True
 
 
 def _silent(text: str) -> None:
@@ -107,7 +99,7 @@ class LocalTarget:
 
     def _is_over(self, component: str | None) -> bool:
         """Whether nothing more comes: the component is a job, and it has ended."""
-        return component is not None and _is_job(component) and self.store.read(component).state.ended
+        return component is not None and is_job_id(component) and self.store.read(component).state.ended
 
     def shell(self, language: Language, spark_arguments: list[str]) -> int:
         """An interactive shell on this terminal; returns its exit code. Raises UsageError, NotAvailable."""
@@ -153,7 +145,7 @@ class LocalTarget:
 
     def _logs(self, component: str | None) -> dict[str, Path]:
         there = {path.stem: path for path in sorted(self.folder.logs.glob("*.log"))}
-        if not there and (component is None or not _is_job(component)):
+        if not there and (component is None or not is_job_id(component)):
             raise NotAvailable("there are no logs: no local cluster was ever up", "`sparkvault local up` starts one")
         if component is None:
             return there
