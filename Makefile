@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 RUN := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint snapshots bench clean
+.PHONY: help setup demo test test-faults lint snapshots bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,10 @@ demo: ## deploy into an emulated AWS and run a real Spark job (TARGET=local for 
 
 test: lint ## all checks, as CI runs them
 	@$(RUN) -m pytest --numprocesses 2 --dist loadfile
+
+test-faults: ## the long campaigns: every kill point, every seed
+	@$(PYTHON) scripts/set_up.py --quiet --machine
+	@$(RUN) -m pytest -m campaign
 
 lint: ## formatting, lint, types, shell scripts
 	@$(PYTHON) scripts/set_up.py --quiet

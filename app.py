@@ -78,6 +78,18 @@ def build(app: App, deployment: Deployment) -> list[Stack]:
         from stacks.swarm import SwarmStack
 
         stacks.append(SwarmStack(app, "Swarm", deployment=deployment, network=network, storage=storage, images=images))
+    if deployment.enclaves.owner_key is not None:
+        from stacks.enclave_key import EnclaveKeyStack, committed_measurements
+
+        stacks.append(
+            EnclaveKeyStack(
+                app,
+                "EnclaveKey",
+                deployment=deployment,
+                owner_key=deployment.enclaves.owner_key,
+                measurements=committed_measurements(),
+            )
+        )
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return stacks
 

@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "set-up.json"
+MACHINE_PACKAGES = ROOT / "scripts" / "machine-packages.txt"
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_NODE = 22  # jsii, under the CDK, supports Node.js 22 and later
@@ -36,6 +37,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quiet", action="store_true", help="say only what is being installed")
     parser.add_argument("--check", action="store_true", help="install nothing: end with 1 if something is to be done")
+    parser.add_argument(
+        "--machine", action="store_true", help=f"also install the Debian packages of {MACHINE_PACKAGES.name}, as root"
+    )
     arguments = parser.parse_args()
     if arguments.check:
         return 0 if packages_are_current() and cdk_is_current() else 1
@@ -43,6 +47,8 @@ def main() -> int:
     try:
         check_python()
         steps = [install_python_packages(), install_node(), install_cdk(), install_java()]
+        if arguments.machine:
+            steps.append(install_machine_packages())
     except SetUpError as error:
         print(f"set-up failed: {error}", file=sys.stderr)
         return 1
@@ -168,11 +174,49 @@ def install_java() -> bool:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise SetUpError(found.stderr.strip())
     say(f"installing Java (Debian's {DEBIAN_JAVA})")
-    remedy = f"install Java {' or '.join(map(str, JAVA_VERSIONS))} by hand"
-    environment = {"DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update", "-qq"], remedy, environment)
-    run(["apt-get", "install", "-qq", "--yes", "--no-install-recommends", DEBIAN_JAVA], remedy, environment)
+    install_debian_packages([DEBIAN_JAVA], f"install Java {' or '.join(map(str, JAVA_VERSIONS))} by hand")
     return True
+
+
+def install_machine_packages() -> bool:
+    """What the whole test run needs of the machine; root on Debian installs it, anybody else is told."""
+    missing = [package for package in machine_packages() if not debian_package_is_installed(package)]
+    if not missing:
+        return False
+    remedy = f"install the Debian packages {' '.join(missing)}, or what they hold, by hand"
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise SetUpError(f"--machine needs root on Debian. Remedy: {remedy}")
+    say(f"installing {len(missing)} Debian packages: {' '.join(missing)}")
+    install_debian_packages(missing, remedy)
+    return True
+
+
+def machine_packages() -> list[str]:
+    """The Debian packages that are listed, without comments."""
+    lines = MACHINE_PACKAGES.read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def debian_package_is_installed(package: str) -> bool:
+    """Whether dpkg knows it as installed."""
+    try:
+        answer = subprocess.run(
+            ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    except OSError:
+        return False
+    return answer.stdout == "installed"
+
+
+def install_debian_packages(packages: list[str], remedy: str) -> None:
+    """Install them without starting a service of theirs: tests start their own."""
+    environment = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    run(["apt-get", "update", "-qq"], remedy, environment)
+    run(["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *packages], remedy, environment)
 
 
 def search_path() -> str:

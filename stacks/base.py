@@ -22,8 +22,16 @@ class SparkvaultStack(Stack):
     deployment: Deployment
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, deployment: Deployment, part: str, description: str
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        deployment: Deployment,
+        part: str,
+        description: str,
+        env: Environment | None = None,
     ) -> None:
+        """``env``: another account or region than the configured ones."""
         may_delete = deployment.storage.may_delete(deployment.cluster)
         # Read by the override below, which the CDK may call while the stack is being built.
         self._zones = zone_names(deployment)
@@ -32,7 +40,7 @@ class SparkvaultStack(Stack):
             construct_id,
             stack_name=stack_name(deployment.cluster, part),
             description=description,
-            env=Environment(account=deployment.account, region=deployment.region),
+            env=env or Environment(account=deployment.account, region=deployment.region),
             termination_protection=not may_delete,
         )
         self.deployment = deployment

@@ -11,6 +11,7 @@ from spark_constructs.access_policies import AccessPolicies, AccessPoliciesProps
 from spark_constructs.config import Deployment, Disks
 from spark_constructs.host_group import HostDisks, SpotShare
 from spark_constructs.host_group_guards import EnclaveReservation
+from spark_constructs.job_documents import JobDocuments, JobDocumentsProps
 from spark_constructs.naming import bucket_name, log_group_name
 from spark_constructs.swarm import Swarm, SwarmManagers, SwarmProps, SwarmWorkers
 from stacks.base import SparkvaultStack
@@ -88,6 +89,7 @@ class SwarmStack(SparkvaultStack):
                 ),
             ),
         )
+        JobDocuments(self, "Documents", JobDocumentsProps(cluster=deployment.cluster))
         self._outputs()
 
     def _image_repositories(self) -> tuple[ecr.IRepository, ...]:

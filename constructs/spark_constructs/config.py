@@ -156,6 +156,17 @@ class Hosts(Section):
     """How long a new host may take to signal that it is up."""
 
 
+class OwnerKey(Section):
+    """The data owner's key, as a stack of its own: only enclaves that run a listed image decrypt with it."""
+
+    owners: list[RoleArn] = Field(min_length=1, max_length=50)
+    """Roles that encrypt tables under the key."""
+    administrators: list[RoleArn] = []
+    """Roles that administer the key, its policy included; by default the account. They are trusted."""
+    account: AccountId | None = None
+    """The data owner's account, if it is not the cluster's."""
+
+
 class Enclaves(Section):
     """Nitro Enclaves on every worker."""
 
@@ -171,6 +182,8 @@ class Enclaves(Section):
     """Size of the enclave image file: an enclave needs four times as much memory."""
     key_arn: KmsKeyArn | None = None
     """The data owner's key, from the stack `enclave_key`; without it only clients' own keys are used."""
+    owner_key: OwnerKey | None = None
+    """Makes that stack: deploy it first, then give the key's ARN as `key_arn`."""
 
 
 class Spark(Section):

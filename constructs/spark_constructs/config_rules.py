@@ -369,6 +369,28 @@ def enclave_key_needs_enclaves(deployment: Deployment) -> Iterator[Problem]:
 
 
 @_rule
+def enclave_key_stack_knows_where_it_is(deployment: Deployment) -> Iterator[Problem]:
+    """Its policy names the hosts' role by account, so with an account of its own both must be known."""
+    owner_key = deployment.enclaves.owner_key
+    if owner_key is None:
+        return
+    if not deployment.enclaves.enabled:
+        yield Problem(
+            "enclaves.owner_key",
+            "given",
+            "enclaves.enabled is false, so nothing would use the key",
+            "set enclaves.enabled to true, or remove it",
+        )
+    if owner_key.account and not (deployment.account and deployment.region):
+        yield Problem(
+            "enclaves.owner_key.account",
+            shown(owner_key.account),
+            "the key's policy names the hosts' role, so account and region of the cluster must be known",
+            "set account and region",
+        )
+
+
+@_rule
 def names_are_unique(deployment: Deployment) -> Iterator[Problem]:
     """Targets and tenants stand once."""
     for target, count in Counter(deployment.targets).items():

@@ -12,7 +12,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
-from spark_constructs.naming import parameter_name
+from spark_constructs.naming import host_role_name, parameter_name
 from spark_constructs.permissions import Permission, acknowledge_wildcards
 from spark_constructs.storage import JOBS_PREFIX
 
@@ -69,6 +69,7 @@ class HostRole(Construct):
         self.role = iam.Role(
             self,
             "Role",
+            role_name=host_role_name(props.cluster, props.kind, Stack.of(self).region),
             description=f"Swarm {props.kind}s of {props.cluster}",
             assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
             permissions_boundary=props.permissions_boundary,

@@ -116,6 +116,11 @@ def log_group_name(cluster: str, part: str) -> str:
     return checked(LOG_GROUP, f"/sparkvault/{cluster}/{part}")
 
 
+def host_role_name(cluster: str, kind: str, region: str) -> str:
+    """Name of the role of the swarm's managers or workers: the policy of a data owner's key names it beforehand."""
+    return role_name(cluster, f"{kind}s", region)
+
+
 def key_alias(cluster: str) -> str:
     """Alias of the cluster's key."""
     return checked(KEY_ALIAS, f"alias/{cluster}")

@@ -9,7 +9,8 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 
-from tests.support.iam_evaluation import PolicyDocument, concrete
+from emulation.aws.iam_evaluation import PolicyDocument
+from tests.support.concrete_policies import concrete
 from tests.support.synth_app import Template
 
 ACCOUNT = "111122223333"

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from emulation.aws.iam_evaluation import PolicyDocument, Request, is_allowed
 from spark_constructs.access_policies import MAX_POLICY_CHARACTERS, AccessPolicies, AccessPoliciesProps
-from tests.support.iam_evaluation import PolicyDocument, Request, concrete, is_allowed
+from tests.support.concrete_policies import concrete
 from tests.support.service_authorization import exists, resource_types
 from tests.support.swarm_surroundings import (
     ACCOUNT,

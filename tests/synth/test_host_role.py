@@ -7,10 +7,10 @@ import pytest
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 
+from emulation.aws.iam_evaluation import PolicyDocument, Request, is_allowed
 from spark_constructs.host_role import HostRole, HostRoleProps
 from spark_constructs.host_user_data import host_bundle
 from spark_constructs.permissions import Permission, UnreasonedWildcardError
-from tests.support.iam_evaluation import PolicyDocument, Request, is_allowed
 from tests.support.service_authorization import exists, resource_types
 from tests.support.swarm_surroundings import (
     ACCOUNT,

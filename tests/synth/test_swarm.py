@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from emulation.aws.iam_evaluation import Request, is_allowed
 from spark_constructs.config_source import load_mapping
 from spark_constructs.host_group_guards import EnclaveReservation
 from spark_constructs.host_user_data import MAX_USER_DATA_BYTES
 from spark_constructs.swarm import Swarm, SwarmManagers, SwarmProps, SwarmWorkers
 from stacks.swarm import workers
-from tests.support.iam_evaluation import Request, is_allowed
 from tests.support.swarm_surroundings import (
     ACCOUNT,
     CLUSTER,

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.iam_evaluation import Decision, MalformedPolicyError, PolicyDocument, Request, concrete, evaluate
+from emulation.aws.iam_evaluation import Decision, MalformedPolicyError, PolicyDocument, Request, evaluate
+from tests.support.concrete_policies import concrete
 
 OBJECT = "arn:aws:s3:::bucket/jobs/1/spec.json"
 

@@ -12,14 +12,13 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from tests.support.synth_readable import text
-
 PolicyDocument = Mapping[str, Any]
 ContextValue = str | bool | int | Sequence[str]
 
+# Keys that a resource policy's statement has beside those of an identity policy.
+_PRINCIPALS = {"Principal", "NotPrincipal"}
 _ELEMENTS = {"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"}
 _VARIABLE = re.compile(r"\$\{([^},]+?)(?:\s*,\s*'([^']*)')?\}")
-_REFERENCE = re.compile(r"\$\{([A-Za-z0-9]+(?:::[A-Za-z0-9]+)?(?:\.[A-Za-z0-9.]+)?)\}")
 _ARN_SEGMENTS = 6
 
 
@@ -60,33 +59,49 @@ def evaluate(
     return decision if bounded is Decision.ALLOWED else Decision.IMPLICITLY_DENIED
 
 
+def evaluate_resource_policy(policy: PolicyDocument, principal_arn: str, request: Request) -> Decision:
+    """What a resource's own policy says to that principal (``arn:aws:iam::111122223333:role/x``).
+
+    ``{"AWS": "arn:…:root"}`` and an account's id mean every principal of the account here; that such a statement only
+    lets the account's IAM policies decide is for the caller to look at (`names_principal`).
+    """
+    context = {**request.context, "aws:PrincipalArn": principal_arn}
+    aimed = [each for each in _as_list(policy["Statement"]) if _is_aimed_at(each, principal_arn)]
+    plain = [{key: value for key, value in each.items() if key not in _PRINCIPALS} for each in aimed]
+    return _decide([{"Statement": plain}], Request(request.action, request.resource, context))
+
+
+def names_principal(policy: PolicyDocument, principal_arn: str, request: Request) -> bool:
+    """Whether a statement that allows the request names the principal itself or everyone, not just its account.
+
+    Only then does the resource's policy suffice without an IAM policy of the principal's own.
+    """
+    direct = [
+        each
+        for each in _as_list(policy["Statement"])
+        if each["Effect"] == "Deny" or {"*", principal_arn} & set(_named(each.get("Principal", {})))
+    ]
+    return evaluate_resource_policy({"Statement": direct}, principal_arn, request) is Decision.ALLOWED
+
+
+def _is_aimed_at(statement: Mapping[str, Any], principal_arn: str) -> bool:
+    if "NotPrincipal" in statement:
+        raise MalformedPolicyError("NotPrincipal is not evaluated here")
+    account = principal_arn.split(":")[4]
+    named = set(_named(statement["Principal"]))
+    return bool(named & {"*", principal_arn, account, f"arn:aws:iam::{account}:root"})
+
+
+def _named(principal: Any) -> list[str]:
+    if isinstance(principal, str):
+        return [principal]
+    return [str(each) for each in _as_list(principal.get("AWS", []))]
+
+
 def is_allowed(policies: Iterable[PolicyDocument], *requests: Request) -> bool:
     """Whether every one of the requests is allowed."""
     documents = list(policies)
     return all(evaluate(documents, request) is Decision.ALLOWED for request in requests)
-
-
-def concrete(value: Any, references: Mapping[str, str]) -> Any:
-    """A policy out of a template with its CloudFormation references filled in (``AWS::Region``, ``Bucket.Arn``).
-
-    IAM's own variables (``${aws:userid}``) stay. Raises MalformedPolicyError for a reference that is not given.
-    """
-    if isinstance(value, list):
-        return [concrete(each, references) for each in value]
-    if isinstance(value, dict):
-        if len(value) == 1 and next(iter(value)) in ("Ref", "Fn::Join", "Fn::GetAtt", "Fn::Sub", "Fn::ImportValue"):
-            return _filled(text(value), references)
-        return {key: concrete(each, references) for key, each in value.items()}
-    return value
-
-
-def _filled(expression: str, references: Mapping[str, str]) -> str:
-    def value_of(match: re.Match[str]) -> str:
-        if match.group(1) not in references:
-            raise MalformedPolicyError(f"no value is given for the reference {match.group(1)} in {expression}")
-        return references[match.group(1)]
-
-    return _REFERENCE.sub(value_of, expression)
 
 
 def _decide(policies: Iterable[PolicyDocument], request: Request) -> Decision:
