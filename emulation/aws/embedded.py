@@ -23,6 +23,7 @@ from emulation.aws.environment import sealed_environment
 ACCOUNT_ID = "123456789012"  # the one account that moto has unless told otherwise
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 5.0
+SIMULATED_NSM_ROOT = "simulated-nsm-root.pem"
 NOT_RUNNING = "the embedded AWS is not running: use `with EmbeddedAws() as aws:` or call start()"
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -141,6 +142,10 @@ class EmbeddedAws:
         """Names of the images that `cdk deploy` would have pushed if there were a container engine."""
         record = self.private_folder / "images-not-pushed"
         return sorted(set(record.read_text().split())) if record.exists() else []
+
+    def trust_simulated_nsm(self, root_pem: bytes) -> None:
+        """Let this account's KMS take documents under that root of `emulation.nsm`; by default it takes none."""
+        (self.private_folder / SIMULATED_NSM_ROOT).write_bytes(root_pem)
 
     def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
         """Environment for a child process (default base: ours) from which no real AWS can be reached."""

@@ -10,6 +10,8 @@ import sys
 import threading
 from pathlib import Path
 
+from emulation.aws.embedded import SIMULATED_NSM_ROOT
+
 
 def main() -> None:
     """Serve on 127.0.0.1 until the parent goes away."""
@@ -26,6 +28,7 @@ def main() -> None:
 
     from werkzeug.serving import make_server
 
+    from emulation.aws.server import moto_corrections
     from emulation.aws.server.application import Application
     from emulation.aws.server.cloudformation_api import CloudFormationApi
 
@@ -36,6 +39,7 @@ def main() -> None:
     os.environ["MOTO_PORT"] = str(server.port)
     CloudFormationApi.endpoint = f"http://localhost:{server.port}"
     CloudFormationApi.hosts = options.hosts
+    moto_corrections.simulated_nsm_root = options.private / SIMULATED_NSM_ROOT
     print(server.port, flush=True)
     server.serve_forever()
 

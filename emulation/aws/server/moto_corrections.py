@@ -6,7 +6,11 @@ import functools
 import json
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from emulation.aws.server import scaling
+from emulation.aws.server.fleet import FLEET
 
 # Parameters of a group that moto drops, and the attribute by which its answer would show them.
 _REMEMBERED = {
@@ -27,6 +31,10 @@ _REMEMBERED_OF_HOOK = {
 }
 
 
+#: PEM of the simulated root whose attestation documents KMS takes; the server puts it into its own folder.
+simulated_nsm_root = Path("no-simulated-root")
+
+
 def install(service: str) -> None:
     """Correct one service, before its first request; moto's modules are imported only when they are needed."""
     if service == "autoscaling":
@@ -40,12 +48,18 @@ def install(service: str) -> None:
         _after(AutoScalingResponse, "put_lifecycle_hook", _remember_hook)
         for name, action in _NOTIFICATION_ACTIONS.items():
             setattr(AutoScalingResponse, name, action)
+        scaling.install()
     elif service == "ec2":
         from moto.ec2.models.security_groups import SecurityGroupRule
         from moto.ec2.responses.launch_templates import LaunchTemplates
 
         _after(LaunchTemplates, "create_launch_template_version", _type_user_data)
         SecurityGroupRule.__init__ = _rule_without_ports(SecurityGroupRule.__init__)  # type: ignore[method-assign]
+        FLEET.install()
+    elif service == "kms":
+        from emulation.kms import installation
+
+        installation.install(simulated_nsm_root)
     elif service == "cloudtrail":
         from moto.cloudtrail.responses import CloudTrailResponse
 

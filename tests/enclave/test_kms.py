@@ -1,0 +1,250 @@
+"""Data keys through KMS: given to a measured enclave, and to nobody who goes another way."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulation.aws import EmbeddedAws
+from emulation.aws.embedded import ACCOUNT_ID
+from emulation.kms import enveloped_data as sealing
+from emulation.nsm import Registers, SimulatedNsm, SimulatedPki
+from spark_constructs.enclave_key import EnclaveKey, EnclaveKeyProps, TrustedImage
+from spark_enclave.kms import AttestedKms, KmsCredentials, KmsKeyArn, KmsRefused
+from spark_enclave.kms.enveloped_data import EnvelopeRefused, open_envelope
+from tests.support.concrete_policies import concrete
+from tests.support.synth_app import synthesise_alone
+from tests.support.synth_policies import statements
+
+PCRS = {0: b"\x10" * 48, 1: b"\x11" * 48, 2: b"\x12" * 48}
+CONTEXT = {"sparkvault:owner": "ab" * 32, "sparkvault:table": "sales"}
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
+}
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
+}
+
+
+@dataclass
+class World:
+    """An account with a data owner's key, and roles that would like to use it."""
+
+    aws: EmbeddedAws
+    pki: SimulatedPki
+    key_arn: str = ""
+    credentials: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def client(self, role: str, service: str = "kms") -> Any:
+        given = self.credentials[role]
+        return boto3.client(
+            service,
+            endpoint_url=self.aws.endpoint,
+            region_name=self.aws.region,
+            aws_access_key_id=given["AccessKeyId"],
+            aws_secret_access_key=given["SecretAccessKey"],
+            aws_session_token=given["SessionToken"],
+        )
+
+    def data_key(self, context: dict[str, str] = CONTEXT) -> tuple[bytes, bytes]:
+        """Plaintext and ciphertext of a new data key of the owner."""
+        answer = self.client("owner").generate_data_key(
+            KeyId=self.key_arn, KeySpec="AES_256", EncryptionContext=context
+        )
+        return answer["Plaintext"], answer["CiphertextBlob"]
+
+    def enclave(self, registers: Registers | None = None, pki: SimulatedPki | None = None) -> AttestedKms:
+        nsm = SimulatedNsm(pki or self.pki, registers or Registers(PCRS))
+        return AttestedKms(nsm, self.connect)
+
+    def connect(self, host: str) -> http.client.HTTPConnection:
+        assert host == f"kms.{self.aws.region}.amazonaws.com"
+        address = self.aws.endpoint.removeprefix("http://")
+        return http.client.HTTPConnection(address, timeout=10)
+
+    def decrypt(self, enclave: AttestedKms, ciphertext: bytes, role: str = "parent", **changes: Any) -> bytes:
+        given = self.credentials[role]
+        credentials = KmsCredentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+        asked = {"key": KmsKeyArn(self.key_arn), "context": CONTEXT, "credentials": credentials, **changes}
+        return enclave.decrypt(ciphertext, **asked)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with EmbeddedAws() as aws:
+        world = World(aws, SimulatedPki.new())
+        aws.trust_simulated_nsm(world.pki.root_pem)
+        roles = {name: f"arn:aws:iam::{ACCOUNT_ID}:role/{name}" for name in ("owner", "parent", "admin")}
+        iam, sts = aws.client("iam"), aws.client("sts")
+        everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]}
+        for name, arn in roles.items():
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))
+            # Their own policies let them do everything: what holds them back is the key's alone.
+            iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=json.dumps(everything))
+            world.credentials[name] = sts.assume_role(RoleArn=arn, RoleSessionName=name)["Credentials"]
+        world.key_arn = aws.client("kms").create_key(Policy=json.dumps(key_policy(roles)))["KeyMetadata"]["Arn"]
+        yield world
+
+
+def key_policy(roles: dict[str, str]) -> dict[str, Any]:
+    image = TrustedImage("image", {f"PCR{index}": value.hex() for index, value in PCRS.items()})
+    props = EnclaveKeyProps("analytics", roles["parent"], (image,), (roles["owner"],))
+    template = synthesise_alone(lambda stack: EnclaveKey(stack, "Key", props)).template("Alone")
+    references = {"AWS::Partition": "aws", "AWS::AccountId": ACCOUNT_ID}
+    found = [concrete(each.body, references) for each in statements({"Alone": template}, "key")]
+    return {"Version": "2012-10-17", "Statement": found}
+
+
+def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
+    return str(error.value.response["Error"]["Code"])
+
+
+class TestTheMeasuredEnclave:
+    def test_gets_the_data_key(self, world: World) -> None:
+        plaintext, ciphertext = world.data_key()
+        assert world.decrypt(world.enclave(), ciphertext) == plaintext
+
+    def test_gets_nothing_in_the_clear(self, world: World) -> None:
+        _, ciphertext = world.data_key()
+        document = SimulatedNsm(world.pki, Registers(PCRS)).attest(public_key=spki())
+        answer = world.client("parent").decrypt(
+            CiphertextBlob=ciphertext,
+            EncryptionContext=CONTEXT,
+            Recipient={"AttestationDocument": document, "KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256"},
+        )
+        assert "Plaintext" not in answer
+        assert answer["CiphertextForRecipient"]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        "registers",
+        [Registers.debug_mode(), Registers({**PCRS, 0: b"\x99" * 48}), Registers({**PCRS, 2: b"\x99" * 48})],
+        ids=["debug mode", "other image", "other application"],
+    )
+    def test_another_measurement(self, world: World, registers: Registers) -> None:
+        _, ciphertext = world.data_key()
+        with pytest.raises(KmsRefused) as refused:
+            world.decrypt(world.enclave(registers), ciphertext)
+        assert refused.value.code == "AccessDeniedException"
+
+    def test_a_document_under_another_root(self, world: World) -> None:
+        _, ciphertext = world.data_key()
+        with pytest.raises(KmsRefused, match="attestation document is refused"):
+            world.decrypt(world.enclave(pki=SimulatedPki.new()), ciphertext)
+
+    def test_another_encryption_context(self, world: World) -> None:
+        _, ciphertext = world.data_key()
+        with pytest.raises(KmsRefused):
+            world.decrypt(world.enclave(), ciphertext, context={**CONTEXT, "sparkvault:table": "other"})
+
+    def test_the_measured_enclave_on_a_host_with_another_role(self, world: World) -> None:
+        _, ciphertext = world.data_key()
+        with pytest.raises(KmsRefused, match="not authorized to perform: kms:Decrypt"):
+            world.decrypt(world.enclave(), ciphertext, role="admin")
+
+    @pytest.mark.parametrize("role", ["parent", "owner", "admin"])
+    def test_decrypt_without_a_document(self, world: World, role: str) -> None:
+        _, ciphertext = world.data_key()
+        with pytest.raises(ClientError) as refused:
+            world.client(role).decrypt(CiphertextBlob=ciphertext, EncryptionContext=CONTEXT)
+        assert code_of(refused) == "AccessDeniedException"
+
+    def test_reencryption_to_a_key_of_ones_own(self, world: World) -> None:
+        _, ciphertext = world.data_key()
+        own = world.aws.client("kms").create_key()["KeyMetadata"]["Arn"]
+        with pytest.raises(ClientError) as refused:
+            world.client("parent").re_encrypt(
+                CiphertextBlob=ciphertext, SourceEncryptionContext=CONTEXT, DestinationKeyId=own
+            )
+        assert code_of(refused) == "AccessDeniedException"
+
+    def test_a_grant_to_oneself(self, world: World) -> None:
+        with pytest.raises(ClientError) as refused:
+            world.client("parent").create_grant(
+                KeyId=world.key_arn, GranteePrincipal=f"arn:aws:iam::{ACCOUNT_ID}:role/parent", Operations=["Decrypt"]
+            )
+        assert code_of(refused) == "AccessDeniedException"
+
+    def test_a_policy_of_the_hosts_own_making(self, world: World) -> None:
+        with pytest.raises(ClientError) as refused:
+            world.client("parent").put_key_policy(KeyId=world.key_arn, PolicyName="default", Policy="{}")
+        assert code_of(refused) == "AccessDeniedException"
+
+    def test_credentials_whose_secret_is_not_known(self, world: World) -> None:
+        stolen = {**world.credentials["parent"], "SecretAccessKey": "guessed"}
+        other = World(world.aws, world.pki, world.key_arn, {"parent": stolen})
+        with pytest.raises(ClientError) as refused:
+            other.client("parent").describe_key(KeyId=world.key_arn)
+        assert code_of(refused) == "InvalidSignatureException"
+
+
+class TestHostileInputs:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "arn:aws:kms:evil.example/:123456789012:key/0a1b2c3d-0000-4000-8000-000000000001",
+            "arn:aws:kms:eu-central-1@x:123456789012:key/0a1b2c3d-0000-4000-8000-000000000001",
+            "alias/mine",
+            "arn:aws:kms:eu-central-1:123456789012:alias/mine",
+            "",
+        ],
+    )
+    def test_a_key_that_names_another_host_is_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match="whole ARN"):
+            KmsKeyArn(text)
+
+    def test_credentials_with_line_breaks_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="credentials"):
+            KmsCredentials("AKIA", "secret", "token\r\nX-Injected: 1")
+
+    def test_a_service_that_does_not_answer_is_an_error_of_its_own(self, world: World) -> None:
+        def nowhere(host: str) -> http.client.HTTPConnection:
+            return http.client.HTTPSConnection("127.0.0.1", 9, timeout=1, context=ssl.create_default_context())
+
+        enclave = AttestedKms(SimulatedNsm(world.pki, Registers(PCRS)), nowhere)
+        with pytest.raises(KmsRefused) as refused:
+            world.decrypt(enclave, b"x")
+        assert refused.value.code == "Unreachable"
+
+
+class TestEnvelope:
+    KEY = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
+
+    def test_it_opens_with_its_key_only(self) -> None:
+        envelope = sealing.seal(b"data key", self.KEY.public_key())
+        assert open_envelope(envelope, self.KEY) == b"data key"
+        with pytest.raises(EnvelopeRefused):
+            open_envelope(envelope, rsa.generate_private_key(public_exponent=65_537, key_size=2048))
+
+    @given(st.data())
+    def test_no_mutation_of_it_crashes_the_reader(self, data: st.DataObject) -> None:
+        envelope = bytearray(sealing.seal(b"data key", self.KEY.public_key()))
+        for _ in range(data.draw(st.integers(1, 4))):
+            envelope[data.draw(st.integers(0, len(envelope) - 1))] = data.draw(st.integers(0, 255))
+        with contextlib.suppress(EnvelopeRefused):
+            open_envelope(bytes(envelope), self.KEY)
+
+    @given(st.binary(max_size=600))
+    def test_what_is_no_envelope_is_refused(self, envelope: bytes) -> None:
+        with pytest.raises(EnvelopeRefused):
+            open_envelope(envelope, self.KEY)
+
+
+def spki() -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return TestEnvelope.KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
