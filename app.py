@@ -18,7 +18,7 @@ from stacks.storage import StorageStack
 CONFIG_FILE_KEY = "sparkvault_config"
 
 #: Targets that this version can deploy.
-DEPLOYABLE_TARGETS = ("swarm",)
+DEPLOYABLE_TARGETS = ("swarm", "fargate")
 
 #: Behaviour of the CDK that is wanted although an application without flags gets an older one. Set here and not in
 #: cdk.json, so that tests and every way to start the application see the same.
@@ -78,6 +78,12 @@ def build(app: App, deployment: Deployment) -> list[Stack]:
         from stacks.swarm import SwarmStack
 
         stacks.append(SwarmStack(app, "Swarm", deployment=deployment, network=network, storage=storage, images=images))
+    if "fargate" in deployment.targets:
+        from stacks.fargate import FargateStack
+
+        stacks.append(
+            FargateStack(app, "Fargate", deployment=deployment, network=network, storage=storage, images=images)
+        )
     if deployment.enclaves.owner_key is not None:
         from stacks.enclave_key import EnclaveKeyStack, committed_measurements
 

@@ -6,7 +6,7 @@ from constructs import Construct
 from spark_constructs.config import Deployment
 from spark_constructs.endpoints import FARGATE_ENDPOINTS, SWARM_ENDPOINTS, DataBucketAccess, InterfaceEndpoint
 from spark_constructs.network import ExistingVpc, SparkNetwork, SparkNetworkProps
-from spark_constructs.security_groups import SwarmSecurityGroups, SwarmSecurityGroupsProps
+from spark_constructs.security_groups import SecurityGroupsProps, SwarmSecurityGroups
 from stacks.base import SparkvaultStack
 from stacks.storage import StorageStack
 
@@ -20,6 +20,7 @@ class NetworkStack(SparkvaultStack):
 
     network: SparkNetwork
     security_groups: SwarmSecurityGroups
+    """Of the swarm's hosts; only where the swarm is a target."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, deployment: Deployment, storage: StorageStack | None = None
@@ -52,17 +53,27 @@ class NetworkStack(SparkvaultStack):
                 existing=existing_vpc(deployment),
             ),
         )
+        self.output("VpcId", self.network.vpc.vpc_id, "VPC in which everything runs")
+        self.output("PrivateSubnetIds", ",".join(self.network.private_subnet_ids), "Private subnets, one per zone")
+        if "swarm" in deployment.targets:
+            self._swarm()
+        if self.network.endpoint_security_group is not None:
+            self.output(
+                "EndpointSecurityGroupId",
+                self.network.endpoint_security_group.security_group_id,
+                "Security group of the interface endpoints",
+            )
+
+    def _swarm(self) -> None:
         self.security_groups = SwarmSecurityGroups(
             self,
             "Swarm",
-            SwarmSecurityGroupsProps(
-                cluster=deployment.cluster,
+            SecurityGroupsProps(
+                cluster=self.deployment.cluster,
                 network=self.network,
-                gateway_prefix_lists=tuple(deployment.network.gateway_prefix_lists),
+                gateway_prefix_lists=tuple(self.deployment.network.gateway_prefix_lists),
             ),
         )
-        self.output("VpcId", self.network.vpc.vpc_id, "VPC in which everything runs")
-        self.output("PrivateSubnetIds", ",".join(self.network.private_subnet_ids), "Private subnets, one per zone")
         self.output(
             "ManagersSecurityGroupId",
             self.security_groups.managers.security_group_id,
@@ -73,12 +84,6 @@ class NetworkStack(SparkvaultStack):
             self.security_groups.workers.security_group_id,
             "Security group of the swarm's workers",
         )
-        if self.network.endpoint_security_group is not None:
-            self.output(
-                "EndpointSecurityGroupId",
-                self.network.endpoint_security_group.security_group_id,
-                "Security group of the interface endpoints",
-            )
 
     def _given_key(self) -> kms.IKey:
         arn = self.deployment.kms_key_arn

@@ -8,12 +8,14 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from spark_constructs.access_policies import AccessPolicies, AccessPoliciesProps
-from spark_constructs.config import Deployment, Disks
+from spark_constructs.config import Deployment, Disks, memory_mib
 from spark_constructs.host_group import HostDisks, SpotShare
 from spark_constructs.host_group_guards import EnclaveReservation
 from spark_constructs.job_documents import JobDocuments, JobDocumentsProps
 from spark_constructs.naming import bucket_name, log_group_name
-from spark_constructs.swarm import Swarm, SwarmManagers, SwarmProps, SwarmWorkers
+from spark_constructs.swarm import Swarm, SwarmManagers, SwarmProps, SwarmSettings, SwarmWorkers
+from spark_constructs.tenant_permissions import TenantCatalog, TenantData
+from spark_constructs.tenant_roles import TenantAccess
 from stacks.base import SparkvaultStack
 from stacks.images import ImagesStack
 from stacks.network import NetworkStack
@@ -70,6 +72,9 @@ class SwarmStack(SparkvaultStack):
                 drain_timeout_seconds=deployment.hosts.drain_timeout_seconds,
                 boot_timeout_seconds=deployment.hosts.boot_timeout_seconds,
                 image_repositories=self._image_repositories(),
+                settings=settings(deployment),
+                tenants=tenants(deployment),
+                catalog=catalog(deployment),
                 permissions_boundary=self._permissions_boundary(),
             ),
         )
@@ -148,6 +153,44 @@ def workers(deployment: Deployment) -> SwarmWorkers:
         spot=SpotShare(spot.on_demand_base, spot.on_demand_percent_above_base) if spot.enabled else None,
         enclaves=EnclaveReservation(enclaves.count, enclaves.cpus, enclaves.memory_mib) if enclaves.enabled else None,
     )
+
+
+def settings(deployment: Deployment) -> SwarmSettings:
+    """What runs on the swarm, as configured."""
+    spark = deployment.spark
+    return SwarmSettings(
+        attachable_overlay=deployment.hosts.attachable_overlay,
+        worker_memory_mib=memory_mib(spark.worker_memory) if spark.worker_memory else None,
+        worker_cores=spark.worker_cores,
+        default_cores_per_application=spark.default_cores_per_application,
+        executor_memory=spark.executor_memory,
+        executor_cores=spark.executor_cores,
+        log_level=deployment.logging.level,
+        spark_settings=spark.settings,
+    )
+
+
+def tenants(deployment: Deployment) -> tuple[TenantAccess, ...]:
+    """The tenants as configured, each with the buckets that name it or name nobody."""
+    keys = {tenant.name: tenant.key for tenant in deployment.tenants}
+    return tuple(
+        TenantAccess(
+            name=name,
+            data=tuple(
+                TenantData(each.bucket, each.prefix, each.mode == "read-write", each.key)
+                for each in deployment.data
+                if not each.tenants or name in each.tenants
+            ),
+            key_arn=keys.get(name),
+        )
+        for name in deployment.tenant_names()
+    )
+
+
+def catalog(deployment: Deployment) -> TenantCatalog | None:
+    """The catalog's databases as configured."""
+    glue = deployment.glue
+    return TenantCatalog(tuple(glue.databases), glue.account) if glue.enabled else None
 
 
 def disks(configured: Disks) -> HostDisks:

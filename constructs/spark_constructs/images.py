@@ -13,6 +13,9 @@ from spark_constructs.naming import image_asset_parameter
 #: The images of target swarm; each is a stage of the same Dockerfile.
 SWARM_IMAGES = ("master", "worker", "submit")
 
+#: The image of target fargate: driver, executor and shell in one.
+FARGATE_IMAGES = ("fargate",)
+
 #: Value of an image's parameter where there is no image.
 NOT_PUBLISHED = "not-published"
 

@@ -72,8 +72,30 @@ def _swarm() -> list[PortRule]:
     return rules
 
 
+FARGATE_GROUPS = ("drivers", "executors")
+
+#: Ports of a Spark application on Fargate, fixed so that security groups can name them. Everything on them is
+#: authenticated and encrypted by Spark itself (AES-GCM).
+DRIVER_PORT = 7078
+BLOCK_MANAGER_PORT = 7079
+
+
+def _fargate() -> list[PortRule]:
+    blocks = "Blocks of Spark: shuffle, broadcast, results"
+    rules = [
+        PortRule("fargate", "executors", "drivers", "tcp", DRIVER_PORT, "Spark RPC: executors register and get tasks"),
+        PortRule("fargate", "executors", "drivers", "tcp", BLOCK_MANAGER_PORT, blocks),
+        PortRule("fargate", "drivers", "executors", "tcp", BLOCK_MANAGER_PORT, blocks),
+        PortRule("fargate", "executors", "executors", "tcp", BLOCK_MANAGER_PORT, blocks),
+    ]
+    for source in FARGATE_GROUPS:
+        rules.append(PortRule("fargate", source, ENDPOINTS, "tcp", 443, "AWS APIs through interface endpoints"))
+        rules.append(PortRule("fargate", source, GATEWAYS, "tcp", 443, "S3 through its gateway endpoint"))
+    return rules
+
+
 #: Everything that is allowed. What is not here is dropped.
-PORTS: tuple[PortRule, ...] = tuple(_swarm())
+PORTS: tuple[PortRule, ...] = (*_swarm(), *_fargate())
 
 
 def rules_of(target: str) -> list[PortRule]:
@@ -96,8 +118,8 @@ destination.
   lists are given, egress goes to those alone. Otherwise the egress rule names any address, and the route tables decide:
   without a NAT gateway, private subnets have routes to these two endpoints and nowhere else.
 - DNS, time and instance metadata are served by the VPC itself and are not subject to security groups.
-- Spark's own ports (7077, 8080, 8081, 4040, block transfer) are not open between hosts: that traffic stays in the
-  overlay network, which travels as VXLAN inside ESP.
+- On target swarm, Spark's own ports (7077, 8080, 8081, 4040, block transfer) are not open between hosts: that traffic
+  stays in the overlay network, which travels as VXLAN inside ESP. No web UI has a port in this table on any target.
 
 | target | from | to | protocol | port | purpose |
 |---|---|---|---|---|---|

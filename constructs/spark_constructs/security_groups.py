@@ -1,17 +1,18 @@
-"""The security groups of the swarm's hosts, made from the table of ports and from nothing else."""
+"""The security groups of each target, made from the table of ports and from nothing else."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from spark_constructs.network import SparkNetwork
-from spark_constructs.ports import ENDPOINTS, GATEWAYS, IP_PROTOCOL, PortRule, rules_of
+from spark_constructs.ports import ENDPOINTS, FARGATE_GROUPS, GATEWAYS, IP_PROTOCOL, SWARM_GROUPS, PortRule, rules_of
 
 
 @dataclass(frozen=True)
-class SwarmSecurityGroupsProps:
-    """What SwarmSecurityGroups needs to know."""
+class SecurityGroupsProps:
+    """What SwarmSecurityGroups and FargateSecurityGroups need to know."""
 
     cluster: str
     """Name of the cluster."""
@@ -24,46 +25,36 @@ class SwarmSecurityGroupsProps:
     VPC and to the gateway endpoints alone, so there the broader rule reaches no further."""
 
 
-class SwarmSecurityGroups(Construct):
-    """Two security groups, managers and workers, that talk to each other on Docker Swarm's ports only.
+class _TableOfPorts(Construct):
+    """One group per name; rules go from group to group, never to an address range but for egress to S3 and DynamoDB."""
 
-    Rules go from group to group, never to an address range but for the egress to S3 and DynamoDB that
-    ``gateway_prefix_lists`` narrows. docs/ports.md shows them all.
-
-    Example::
-
-        groups = SwarmSecurityGroups(self, "Hosts", SwarmSecurityGroupsProps(cluster="analytics", network=network))
-        template = ec2.LaunchTemplate(self, "Workers", security_group=groups.workers, ...)
-
-    Attributes:
-        managers: of the swarm's managers.
-        workers: of the swarm's workers.
-    """
-
-    managers: ec2.SecurityGroup
-    workers: ec2.SecurityGroup
-
-    def __init__(self, scope: Construct, construct_id: str, props: SwarmSecurityGroupsProps) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        props: SecurityGroupsProps,
+        target: Literal["swarm", "fargate"],
+        groups: dict[str, str],
+    ) -> None:
+        """``groups``: name in the table → description."""
         super().__init__(scope, construct_id)
-        self.managers = self._group("Managers", props)
-        self.workers = self._group("Workers", props)
-        self._groups = {"managers": self.managers, "workers": self.workers}
-        for rule in rules_of("swarm"):
+        self._groups = {
+            name: ec2.SecurityGroup(
+                self,
+                name.capitalize(),
+                vpc=props.network.vpc,
+                description=description,
+                allow_all_outbound=False,
+            )
+            for name, description in groups.items()
+        }
+        for rule in rules_of(target):
             if rule.destination == ENDPOINTS:
                 props.network.allow_endpoints_from(self._groups[rule.source], rule.source.capitalize())
             elif rule.destination == GATEWAYS:
                 self._allow_gateways(rule, props.gateway_prefix_lists)
             else:
                 self._allow_hosts(rule)
-
-    def _group(self, name: str, props: SwarmSecurityGroupsProps) -> ec2.SecurityGroup:
-        return ec2.SecurityGroup(
-            self,
-            name,
-            vpc=props.network.vpc,
-            description=f"Swarm {name.lower()} of {props.cluster}",
-            allow_all_outbound=False,
-        )
 
     def _allow_hosts(self, rule: PortRule) -> None:
         source, destination = self._groups[rule.source], self._groups[rule.destination]
@@ -112,3 +103,48 @@ class SwarmSecurityGroups(Construct):
                 to_port=rule.port,
                 description=rule.purpose,
             )
+
+
+class SwarmSecurityGroups(_TableOfPorts):
+    """Two security groups, managers and workers, that talk to each other on Docker Swarm's ports only.
+
+    ``gateway_prefix_lists`` narrows the egress to S3 and DynamoDB. docs/ports.md shows all rules.
+
+    Example::
+
+        groups = SwarmSecurityGroups(self, "Hosts", SecurityGroupsProps(cluster="analytics", network=network))
+        template = ec2.LaunchTemplate(self, "Workers", security_group=groups.workers, ...)
+
+    Attributes:
+        managers: of the swarm's managers.
+        workers: of the swarm's workers.
+    """
+
+    managers: ec2.SecurityGroup
+    workers: ec2.SecurityGroup
+
+    def __init__(self, scope: Construct, construct_id: str, props: SecurityGroupsProps) -> None:
+        groups = {name: f"Swarm {name} of {props.cluster}" for name in SWARM_GROUPS}
+        super().__init__(scope, construct_id, props, "swarm", groups)
+        self.managers, self.workers = self._groups["managers"], self._groups["workers"]
+
+
+class FargateSecurityGroups(_TableOfPorts):
+    """Two security groups, drivers and executors, that talk to each other on two fixed ports of Spark only.
+
+    Example::
+
+        groups = FargateSecurityGroups(self, "Tasks", SecurityGroupsProps(cluster="analytics", network=network))
+
+    Attributes:
+        drivers: of the tasks that run drivers and shells.
+        executors: of the tasks that run executors.
+    """
+
+    drivers: ec2.SecurityGroup
+    executors: ec2.SecurityGroup
+
+    def __init__(self, scope: Construct, construct_id: str, props: SecurityGroupsProps) -> None:
+        groups = {name: f"Fargate {name} of {props.cluster}" for name in FARGATE_GROUPS}
+        super().__init__(scope, construct_id, props, "fargate", groups)
+        self.drivers, self.executors = self._groups["drivers"], self._groups["executors"]

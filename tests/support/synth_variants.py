@@ -30,6 +30,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "tenants": [{"name": "finance", "key": TENANT_KEY_ARN}, {"name": "research"}],
         "tags": {"cost-center": "4711"},
     },
+    # No host at all: two tenants on Fargate.
+    "serverless": {
+        "cluster": "serverless",
+        "targets": ["fargate"],
+        "tenants": [{"name": "finance"}, {"name": "research"}],
+        "data": [
+            {"bucket": "partner-sales", "prefix": "2026/", "tenants": ["finance"]},
+            {"bucket": "research-results", "mode": "read-write", "tenants": ["research"]},
+        ],
+        "glue": {"enabled": True, "databases": ["sales"]},
+        "fargate": {"monthly_budget_usd": 500, "budget_email": "platform@example.org"},
+    },
     # Another account and region, everything that a platform team may have already; data may be deleted.
     "existing": {
         "cluster": "existing",

@@ -23,6 +23,7 @@ UNSCOPED_ACTIONS: dict[str, str] = {
     "ec2:DescribeVpcEndpoints": _EC2_DESCRIBE,
     "ec2:DescribeVpcs": _EC2_DESCRIBE,
     "ecr:GetAuthorizationToken": "a token is for the account's registry, not for a repository",
+    "ecs:ListTasks": "tasks on Fargate have no container instance, its one resource; the cluster is a condition",
     "logs:DescribeLogGroups": "a listing of all log groups, which no permission on one of them admits",
     "ssm:DescribeInstanceInformation": "the list of managed instances takes no resource-level permission",
     "ssm:DescribeSessions": "the list of sessions takes no resource-level permission",

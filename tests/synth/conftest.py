@@ -14,6 +14,12 @@ def application(request: pytest.FixtureRequest) -> Synthesised:
     return synthesised(request.param)
 
 
+@pytest.fixture(params=sorted(name for name, given in VARIANTS.items() if "swarm" in given.get("targets", ["swarm"])))
+def application_with_hosts(request: pytest.FixtureRequest) -> Synthesised:
+    """The same where target swarm is among the targets."""
+    return synthesised(request.param)
+
+
 @pytest.fixture
 def template_snapshot(snapshot: SnapshotAssertion) -> SnapshotAssertion:
     """A snapshot of a template: one YAML file."""

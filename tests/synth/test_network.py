@@ -43,7 +43,7 @@ class TestAlone:
         def build(stack: Stack) -> None:
             made = network.SparkNetwork(stack, "Network", network.SparkNetworkProps(cluster="alone"))
             security_groups.SwarmSecurityGroups(
-                stack, "Swarm", security_groups.SwarmSecurityGroupsProps(cluster="alone", network=made)
+                stack, "Swarm", security_groups.SecurityGroupsProps(cluster="alone", network=made)
             )
 
         assert synthesise_alone(build).violations == []
@@ -209,7 +209,7 @@ class TestExistingVpc:
                 network.SparkNetworkProps(cluster="alone", existing=EXISTING, interface_endpoints=()),
             )
             security_groups.SwarmSecurityGroups(
-                stack, "Swarm", security_groups.SwarmSecurityGroupsProps(cluster="alone", network=made)
+                stack, "Swarm", security_groups.SecurityGroupsProps(cluster="alone", network=made)
             )
 
         template = synthesise_alone(build).template("Alone")
@@ -268,7 +268,7 @@ class TestSwarmSecurityGroups:
             security_groups.SwarmSecurityGroups(
                 stack,
                 "Swarm",
-                security_groups.SwarmSecurityGroupsProps(
+                security_groups.SecurityGroupsProps(
                     cluster="alone", network=made, gateway_prefix_lists=("pl-6da54004", "pl-66a5400f")
                 ),
             )

@@ -108,8 +108,8 @@ def test_a_worker_cannot_read_the_managers_token_and_a_manager_can() -> None:
 # The stack of a deployment, under each configuration.
 
 
-def test_the_stack_gives_what_people_and_commands_need_by_name(application: Synthesised) -> None:
-    outputs = application.template("Swarm")["Outputs"]
+def test_the_stack_gives_what_people_and_commands_need_by_name(application_with_hosts: Synthesised) -> None:
+    outputs = application_with_hosts.template("Swarm")["Outputs"]
     named = {
         "ManagersGroupName",
         "WorkersGroupName",
@@ -126,20 +126,20 @@ def test_the_stack_gives_what_people_and_commands_need_by_name(application: Synt
         assert outputs[name]["Description"]
 
 
-def test_user_data_stays_small(application: Synthesised) -> None:
-    scripts = user_data(application.template("Swarm"))
+def test_user_data_stays_small(application_with_hosts: Synthesised) -> None:
+    scripts = user_data(application_with_hosts.template("Swarm"))
     assert len(scripts) == 2
     for script in scripts.values():
         assert len(script.encode()) < MAX_USER_DATA_BYTES
 
 
 def test_the_bucket_and_log_group_that_hosts_know_by_name_are_those_of_the_storage_stack(
-    application: Synthesised,
+    application_with_hosts: Synthesised,
 ) -> None:
-    storage = application.template("Storage")
+    storage = application_with_hosts.template("Storage")
     buckets = {text(body["Properties"]["BucketName"]) for body in resources(storage, "AWS::S3::Bucket").values()}
     log_groups = {body["Properties"]["LogGroupName"] for body in resources(storage, "AWS::Logs::LogGroup").values()}
-    for script in user_data(application.template("Swarm")).values():
+    for script in user_data(application_with_hosts.template("Swarm")).values():
         who = json.loads(script.split("host.json <<'END'\n", 1)[1].split("\nEND", 1)[0])
         assert who["job_bucket"] in buckets
         assert who["log_group"] in log_groups

@@ -155,9 +155,9 @@ def test_a_roles_policies_are_not_too_long_together(application: Synthesised) ->
     assert all(size <= 10_240 for size in inline.values()), inline
 
 
-def test_user_data_is_not_too_long(application: Synthesised) -> None:
+def test_user_data_is_not_too_long(application_with_hosts: Synthesised) -> None:
     checked = 0
-    for where, resource in _resources(application, "AWS::EC2::LaunchTemplate"):
+    for where, resource in _resources(application_with_hosts, "AWS::EC2::LaunchTemplate"):
         user_data = resource["Properties"]["LaunchTemplateData"]["UserData"]
         assert len(_known_length(user_data).encode()) <= 16_384, where
         checked += 1

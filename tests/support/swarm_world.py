@@ -1,0 +1,551 @@
+"""A stand-in for everything around a swarm agent: engines that form swarms, DynamoDB, Parameter Store, EC2, metadata.
+
+It enforces the rules that the agent's safety rests on: conditional writes, who may read which parameter, join tokens,
+versions of swarm objects, quorum. A host can lose power or its network; an agent can be killed around any effect it has.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sparkvault_host.agent.__main__ import Agent
+from sparkvault_host.agent.act import Actor
+from sparkvault_host.agent.health import Sickness
+from sparkvault_host.agent.observe import Observer
+from sparkvault_host.agent.records import Records
+from sparkvault_host.aws_cli import AwsError
+from sparkvault_host.engine_api import EngineError
+from sparkvault_host.identity import HostIdentity
+
+CLUSTER = "analytics"
+DIGEST = "sha256:" + "a" * 64
+PREFIX = f"/sparkvault/{CLUSTER}"
+
+
+class Killed(BaseException):
+    """The agent's process ends here, as by SIGKILL: nothing in it can catch or tidy up."""
+
+
+@dataclass
+class Swarm:
+    """One swarm: what its Raft log would hold."""
+
+    id: str
+    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    hosts: dict[str, str] = field(default_factory=dict)
+    """Node → host."""
+    tokens: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    version: int = 1
+    services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def rotate(self) -> None:
+        self.tokens = {"Worker": "worker-" + secrets.token_hex(4), "Manager": "manager-" + secrets.token_hex(4)}
+
+
+@dataclass
+class Host:
+    """An instance with its engine and its agent's files."""
+
+    id: str
+    address: str
+    role: str
+    folder: Path
+    state: str = "running"
+    lifecycle: str = "InService"
+    target: str = "InService"
+    is_up: bool = True
+    """Power and engine."""
+    is_connected: bool = True
+    swarm: str = ""
+    node: str = ""
+    images: set[str] = field(default_factory=set)
+    healthy: bool = True
+    agent: Agent | None = None
+
+
+class World:
+    """All of it; ``step`` lets every agent take one turn."""
+
+    def __init__(self, folder: Path, desired: dict[str, Any] | None = None) -> None:
+        self.now = 1_800_000_000.0
+        self.folder = folder
+        self.hosts: dict[str, Host] = {}
+        self.swarms: dict[str, Swarm] = {}
+        self.item: dict[str, Any] | None = None
+        self.epochs: list[tuple[int, str]] = []
+        """Every epoch with the swarm it was given: no epoch may ever have two."""
+        self.completed: list[str] = []
+        settings = {"managers": 1, "worker_memory_mib": 1024, "worker_cores": 1, "key": "alias/analytics"}
+        self.parameters: dict[str, tuple[str, str]] = {
+            f"{PREFIX}/swarm/desired": ("String", json.dumps(settings | (desired or {}))),
+        }
+        for image in ("master", "worker", "submit"):
+            self.parameters[f"{PREFIX}/images/{image}"] = ("String", f"registry.test/{image}@{DIGEST}")
+        self.effects = 0
+        self.kill_at: tuple[int, bool] | None = None
+        """Number of the effect, and whether the agent dies after it rather than before."""
+        self._asking: Host | None = None
+
+    # What tests do to it
+
+    def add(self, name: str, role: str) -> Host:
+        """Auto Scaling starts an instance."""
+        number = len(self.hosts) + 10
+        host = Host(name, f"10.0.0.{number}", role, self.folder / name)
+        self.hosts[name] = host
+        self.start_agent(host)
+        return host
+
+    def start_agent(self, host: Host) -> None:
+        """The agent's process starts, with nothing in its memory."""
+        identity = HostIdentity(
+            cluster=CLUSTER,
+            role=host.role,
+            region="eu-central-1",
+            group=f"{CLUSTER}-{host.role}s",
+            drain_hook=f"{CLUSTER}-{host.role}s-drain",
+            drain_timeout_seconds=120,
+            log_group="",
+            parameters=PREFIX,
+            job_bucket="jobs",
+            enclave_memory_mib=0,
+            instance=host.id,
+            address=host.address,
+            zone="eu-central-1a",
+        )
+        engine: Any = FakeEngine(self, host)
+        metadata: Any = FakeMetadata(host)
+        records = Records(host.folder / "lib", host.folder / "run")
+        observer = Observer(identity, engine, records, metadata, Sickness(dict), clock=lambda: self.now)
+        actor = Actor(identity, engine, records, lambda: observer.parameter_key, clock=lambda: self.now)
+        host.agent = Agent(observer, actor)
+
+    def terminate(self, host: Host) -> None:
+        """EC2 ends it without asking: power off, gone from its group."""
+        host.is_up, host.state, host.lifecycle, host.agent = False, "terminated", "", None
+
+    def end(self, host: Host) -> None:
+        """Auto Scaling asks it to go, and waits."""
+        host.lifecycle, host.target = "Terminating:Wait", "Terminated"
+
+    def step(self) -> None:
+        """A second passes."""
+        self.now += 1.0
+        for host in self.hosts.values():
+            if host.agent is None or not host.is_up:
+                continue
+            self._asking = host
+            agent = host.agent
+            try:
+                agent.step()
+                pulls = agent._pulls._thread
+                if pulls is not None:
+                    pulls.join(10)
+            except Killed:
+                self.start_agent(host)
+
+    def run(self, seconds: int) -> None:
+        """Many steps."""
+        for _ in range(seconds):
+            self.step()
+
+    def runs_until(self, what: Any, seconds: int = 300) -> bool:
+        """Step until something is so; False where time is up before."""
+        for _ in range(seconds):
+            if what():
+                return True
+            self.step()
+        return bool(what())
+
+    # What tests look at
+
+    @property
+    def swarm(self) -> Swarm | None:
+        """The cluster's swarm, as the item says."""
+        return self.swarms.get(self.item["swarm_id"]["S"]) if self.item else None
+
+    def is_whole(self) -> bool:
+        """Whether every host that stays is in the one swarm, in its role, verified, and runs what it should."""
+        swarm = self.swarm
+        if swarm is None:
+            return False
+        stay = [host for host in self.hosts.values() if host.lifecycle == "InService"]
+        if {swarm.hosts[node] for node in swarm.nodes} != {host.id for host in stay}:
+            return False
+        for host in stay:
+            node = swarm.nodes.get(host.node)
+            if node is None or node["Spec"]["Role"] != host.role or not _is_verified(node):
+                return False
+        wanted = {"spark-master", "spark-worker"}
+        managers = [host for host in stay if host.role == "manager"]
+        return (
+            wanted <= {service["Spec"]["Name"] for service in swarm.services.values()}
+            and all(self.containers(host) for host in stay if host.role == "worker")
+            and f"{PREFIX}/swarm/manager/join" not in self.parameters
+            and self.leader(swarm) in {host.id for host in managers}
+        )
+
+    def leader(self, swarm: Swarm) -> str:
+        """The host that leads, empty without a quorum."""
+        managers = [node for node, each in swarm.nodes.items() if each["Spec"]["Role"] == "manager"]
+        able = [node for node in managers if self._is_reachable(swarm, node)]
+        return swarm.hosts[sorted(able)[0]] if len(able) * 2 > len(managers) else ""
+
+    def containers(self, host: Host) -> list[str]:
+        """Names of the services that have a task on the host."""
+        swarm = self.swarms.get(host.swarm)
+        node = swarm.nodes.get(host.node) if swarm else None
+        if swarm is None or node is None or not host.is_up or node["Spec"]["Availability"] == "drain":
+            return []
+        return [
+            service["Spec"]["Name"]
+            for service in swarm.services.values()
+            if _may_run(service["Spec"], node)
+            and service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] in host.images
+        ]
+
+    def _is_reachable(self, swarm: Swarm, node: str) -> bool:
+        host = self.hosts[swarm.hosts[node]]
+        return host.is_up and host.is_connected and host.swarm == swarm.id and host.node == node
+
+    # AWS
+
+    def aws(self, *arguments: str, secret_input: dict[str, Any] | None = None, **_: Any) -> Any:
+        """What the ``aws`` program would answer to the host that asks."""
+        host = self._asking
+        assert host is not None
+        if not host.is_connected:
+            raise AwsError("Unreachable", "no route", " ".join(arguments[:2]))
+        verb = arguments[1]
+        given = {arguments[at]: arguments[at + 1] for at in range(2, len(arguments) - 1)}
+        if verb == "get-item":
+            return {"Item": self.item} if self.item else {}
+        if verb == "put-item":
+            return self._effect(lambda: self._put_item(given))
+        if verb == "get-parameters":
+            names = list(_words_after("--names", arguments))
+            if host.role == "worker" and any(
+                not name.startswith((f"{PREFIX}/swarm/worker/", f"{PREFIX}/images/")) for name in names
+            ):
+                raise AwsError("AccessDeniedException", "not for workers")
+            return {
+                "Parameters": [
+                    {"Name": name, "Value": self.parameters[name][1]} for name in names if name in self.parameters
+                ]
+            }
+        if verb == "put-parameter":
+            assert host.role == "manager"
+            assert secret_input is not None
+            content = secret_input
+            return self._effect(
+                lambda: self.parameters.__setitem__(content["Name"], (content["Type"], content["Value"]))
+            )
+        if verb == "delete-parameter":
+            return self._effect(lambda: self._delete(given["--name"]))
+        if verb == "describe-auto-scaling-groups":
+            return [[each.id, each.lifecycle] for each in self.hosts.values() if each.lifecycle]
+        if verb == "describe-instances":
+            return [[each.id, each.address, each.state, f"{CLUSTER}-{each.role}s"] for each in self.hosts.values()]
+        if verb == "complete-lifecycle-action":
+            return self._effect(lambda: self._complete(host))
+        if verb == "set-instance-health":
+            return self._effect(lambda: setattr(host, "healthy", False))
+        raise AssertionError(f"the agent may not call {arguments[:2]}")
+
+    def _put_item(self, given: dict[str, str]) -> None:
+        item, condition = json.loads(given["--item"]), given["--condition-expression"]
+        values = json.loads(given.get("--expression-attribute-values", "{}"))
+        old = self.item
+        if condition == "attribute_not_exists(epoch)":
+            holds = old is None
+        elif condition == "epoch = :after":
+            holds = old is not None and old["epoch"] == values[":after"]
+        else:
+            assert condition == "epoch = :epoch AND (swarm_id = :swarm OR (swarm_id = :none AND leader = :leader))"
+            holds = (
+                old is not None
+                and old["epoch"] == values[":epoch"]
+                and (
+                    old["swarm_id"] == values[":swarm"]
+                    or (old["swarm_id"]["S"] == "" and old["leader"] == values[":leader"])
+                )
+            )
+        if not holds:
+            raise AwsError("ConditionalCheckFailedException", "The conditional request failed")
+        self.item = item
+        pair = (int(item["epoch"]["N"]), item["swarm_id"]["S"])
+        if pair[1] and pair not in self.epochs:
+            self.epochs.append(pair)
+
+    def _delete(self, name: str) -> None:
+        if self.parameters.pop(name, None) is None:
+            raise AwsError("ParameterNotFound", name)
+
+    def _complete(self, host: Host) -> None:
+        self.completed.append(host.id)
+        self.terminate(host)
+
+    def _effect(self, do: Any) -> Any:
+        self.effects += 1
+        dies = self.kill_at is not None and self.kill_at[0] == self.effects
+        if dies and self.kill_at and not self.kill_at[1]:
+            raise Killed
+        result = do()
+        if dies:
+            raise Killed
+        return result
+
+
+class FakeMetadata:
+    """The metadata service of one host."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def lifecycle_state(self) -> str:
+        return self._host.target
+
+    def spot_notice(self) -> None:
+        return None
+
+
+class FakeEngine:
+    """One host's engine, as much of its API as the agent uses."""
+
+    def __init__(self, world: World, host: Host) -> None:
+        self._world = world
+        self._host = host
+
+    def get(self, path: str, **query: Any) -> Any:
+        host = self._host
+        if path == "/info":
+            return {"Swarm": self._local()}
+        if path == "/containers/json":
+            return [
+                {
+                    "Id": f"{name}-{host.node}",
+                    "Labels": {"com.docker.swarm.service.name": name},
+                    "State": "running",
+                    "Status": "Up",
+                }
+                for name in self._world.containers(host)
+            ]
+        if path.startswith("/images/"):
+            if path[len("/images/") : -len("/json")] not in host.images:
+                raise EngineError(404, "no such image")
+            return {}
+        if path.endswith("/top"):
+            return {"Processes": []}
+        swarm = self._managed()
+        if path.startswith("/nodes/"):
+            if path[len("/nodes/") :] not in swarm.nodes:
+                raise EngineError(404, "no such node")
+            return self._node(swarm, path[len("/nodes/") :])
+        if path == "/nodes":
+            return [self._node(swarm, node) for node in swarm.nodes]
+        if path == "/swarm":
+            return {
+                "ID": swarm.id,
+                "Version": {"Index": swarm.version},
+                "Spec": {"Labels": dict(swarm.labels)},
+                "JoinTokens": dict(swarm.tokens),
+            }
+        if path == "/services":
+            return [self._service(swarm, each) for each in swarm.services.values()]
+        if path == "/networks":
+            return list(swarm.networks.values())
+        if path == "/secrets":
+            return list(swarm.secrets.values())
+        if path == "/tasks":
+            return []
+        raise AssertionError(f"the agent may not get {path} {query}")
+
+    def post(self, path: str, body: Any = None, *, headers: Any = None, **query: Any) -> Any:
+        return self._world._effect(lambda: self._post(path, body, query))
+
+    def delete(self, path: str, **query: Any) -> Any:
+        return self._world._effect(lambda: self._delete(path))
+
+    def stream(self, path: str, **query: Any) -> Iterator[bytes]:
+        assert path == "/images/create"
+        self._host.images.add(f"{query['fromImage']}@{query['tag']}")
+        yield b'{"status": "done"}\n'
+
+    def _local(self) -> dict[str, Any]:
+        host = self._host
+        if not host.swarm:
+            return {"LocalNodeState": "inactive"}
+        swarm = self._world.swarms[host.swarm]
+        # A host believes what it last heard; nobody tells it that it was removed while it was away.
+        node = swarm.nodes.get(host.node)
+        is_manager = node is not None and node["Spec"]["Role"] == "manager"
+        local: dict[str, Any] = {"LocalNodeState": "active", "NodeID": host.node, "ControlAvailable": is_manager}
+        if is_manager and self._world.leader(swarm):
+            local["Cluster"] = {"ID": swarm.id}
+        return local
+
+    def _managed(self) -> Swarm:
+        swarm = self._world.swarms.get(self._host.swarm)
+        if swarm is None or swarm.nodes.get(self._host.node, {}).get("Spec", {}).get("Role") != "manager":
+            raise EngineError(503, "This node is not a swarm manager")
+        if not self._world.leader(swarm) or (not self._host.is_connected and len(swarm.nodes) > 1):
+            raise EngineError(503, "The swarm does not have a leader")
+        return swarm
+
+    def _node(self, swarm: Swarm, node: str) -> dict[str, Any]:
+        each = swarm.nodes[node]
+        host = self._world.hosts[swarm.hosts[node]]
+        up = self._world._is_reachable(swarm, node)
+        shown = {**each, "Status": {"State": "ready" if up else "down", "Addr": host.address}}
+        if each["Spec"]["Role"] == "manager":
+            shown["ManagerStatus"] = {
+                "Leader": self._world.leader(swarm) == host.id,
+                "Reachability": "reachable" if up else "unreachable",
+                "Addr": f"{host.address}:2377",
+            }
+        return shown
+
+    def _service(self, swarm: Swarm, service: dict[str, Any]) -> dict[str, Any]:
+        name = service["Spec"]["Name"]
+        running = sum(
+            1 for host in self._world.hosts.values() if host.swarm == swarm.id and name in self._world.containers(host)
+        )
+        return {**service, "ServiceStatus": {"RunningTasks": running, "DesiredTasks": max(1, running)}}
+
+    def _post(self, path: str, body: Any, query: dict[str, Any]) -> Any:
+        host, world = self._host, self._world
+        if path == "/swarm/init":
+            if host.swarm and not body["ForceNewCluster"]:
+                raise EngineError(503, "This node is already part of a swarm")
+            if body["ForceNewCluster"]:
+                swarm = world.swarms[host.swarm]
+                swarm.nodes = {
+                    node: each
+                    for node, each in swarm.nodes.items()
+                    if each["Spec"]["Role"] == "worker" or node == host.node
+                }
+                return host.node
+            swarm = Swarm("swarm-" + secrets.token_hex(6))
+            swarm.rotate()
+            world.swarms[swarm.id] = swarm
+            return self._join(swarm, "manager")
+        if path == "/swarm/join":
+            if host.swarm:
+                raise EngineError(503, "This node is already part of a swarm")
+            for swarm in world.swarms.values():
+                for role in ("Worker", "Manager"):
+                    reached = any(
+                        f"{other.address}:2377" in body["RemoteAddrs"] and other.is_up for other in world.hosts.values()
+                    )
+                    if (
+                        swarm.tokens[role] == body["JoinToken"]
+                        and world.leader(swarm)
+                        and reached
+                        and host.is_connected
+                    ):
+                        return self._join(swarm, role.lower())
+            raise EngineError(503, "invalid join token, or no manager answers")
+        if path == "/swarm/leave":
+            if not host.swarm:
+                raise EngineError(503, "This node is not part of a swarm")
+            host.swarm = host.node = ""
+            return None
+        if path.endswith("/kill"):
+            return None
+        swarm = self._managed()
+        if path == "/swarm/update":
+            _check_version(query, swarm.version)
+            swarm.version += 1
+            swarm.labels = body["Labels"]
+            if query.get("rotateWorkerToken"):
+                swarm.rotate()
+            return None
+        if path.startswith("/nodes/"):
+            node = swarm.nodes[path.split("/")[2]]
+            _check_version(query, node["Version"]["Index"])
+            node["Version"] = {"Index": node["Version"]["Index"] + 1}
+            node["Spec"] = body
+            return None
+        kind = {"services": swarm.services, "networks": swarm.networks, "secrets": swarm.secrets}[path.split("/")[1]]
+        if path.endswith("/create"):
+            if any(_name(each) == body["Name"] for each in kind.values()):
+                raise EngineError(409, "name conflicts with an existing object")
+            made = f"id-{len(kind)}-{secrets.token_hex(3)}"
+            kind[made] = {
+                "ID": made,
+                "Id": made,
+                "Name": body["Name"],
+                "Version": {"Index": 1},
+                "Spec": body,
+                "CreatedAt": self._time(),
+            }
+            return {"ID": made, "Id": made}
+        service = swarm.services[path.split("/")[2]]
+        _check_version(query, service["Version"]["Index"])
+        service["Version"] = {"Index": service["Version"]["Index"] + 1}
+        service["Spec"] = body
+        return None
+
+    def _join(self, swarm: Swarm, role: str) -> str:
+        node = f"node-{len(swarm.hosts):03d}-{secrets.token_hex(3)}"
+        swarm.hosts[node] = self._host.id
+        swarm.nodes[node] = {
+            "ID": node,
+            "Version": {"Index": 1},
+            "CreatedAt": self._time(),
+            "Spec": {"Role": role, "Availability": "active", "Labels": {}},
+            "Description": {"Resources": {"NanoCPUs": 2_000_000_000, "MemoryBytes": 8 * 1024**3}},
+        }
+        self._host.swarm, self._host.node = swarm.id, node
+        return node
+
+    def _delete(self, path: str) -> None:
+        swarm = self._managed()
+        kind, name = path.strip("/").split("/")
+        found = {"nodes": swarm.nodes, "services": swarm.services, "secrets": swarm.secrets}[kind]
+        if found.pop(name, None) is None:
+            raise EngineError(404, "not found")
+
+    def _time(self) -> str:
+        return datetime.fromtimestamp(self._world.now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _may_run(spec: dict[str, Any], node: dict[str, Any]) -> bool:
+    for constraint in spec["TaskTemplate"]["Placement"]["Constraints"]:
+        key, _, value = constraint.partition("==")
+        have = (
+            node["Spec"]["Role"] if key == "node.role" else node["Spec"]["Labels"].get(key.removeprefix("node.labels."))
+        )
+        if have != value:
+            return False
+    return True
+
+
+def _is_verified(node: dict[str, Any]) -> bool:
+    return bool(node["Spec"]["Labels"].get("sparkvault.verified") == "true")
+
+
+def _check_version(query: dict[str, Any], version: int) -> None:
+    if int(query["version"]) != version:
+        raise EngineError(500, "update out of sequence")
+
+
+def _name(each: dict[str, Any]) -> str:
+    return str(each["Name"])
+
+
+def _words_after(flag: str, arguments: tuple[str, ...]) -> Iterator[str]:
+    for word in arguments[arguments.index(flag) + 1 :]:
+        if re.match("--", word):
+            return
+        yield word
