@@ -194,15 +194,22 @@ class HostRole(Construct):
         ]
 
     def _write_join_data(self) -> list[Permission]:
-        resources = (self._parameters("swarm", "*"),)
+        read = (self._parameters("swarm", "*"),)
+        write = (self._parameters("swarm", "manager", "*"), self._parameters("swarm", "worker", "*"))
         return [
             Permission(
-                "JoinData",
-                ("ssm:DeleteParameter", "ssm:GetParameter", "ssm:GetParameters", "ssm:PutParameter"),
-                resources,
-                wildcard="The swarm's own parameters: managers make, rotate and remove the join data under it.",
+                "SwarmParameters",
+                ("ssm:GetParameter", "ssm:GetParameters"),
+                read,
+                wildcard="The swarm's own parameters: what is wanted of it, and what is published to join it.",
             ),
-            self._key_for_parameters("ReadAndWriteJoinData", ("kms:Decrypt", "kms:Encrypt"), resources),
+            Permission(
+                "JoinData",
+                ("ssm:DeleteParameter", "ssm:PutParameter"),
+                write,
+                wildcard="What hosts of either kind join with: managers make, rotate and remove it.",
+            ),
+            self._key_for_parameters("ReadAndWriteJoinData", ("kms:Decrypt", "kms:Encrypt"), read),
         ]
 
     def _key_for_parameters(self, sid: str, actions: tuple[str, ...], parameters: tuple[str, ...]) -> Permission:

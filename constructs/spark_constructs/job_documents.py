@@ -7,11 +7,8 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from spark_constructs.access_policies import HOST_DOCUMENTS, JOB_DOCUMENTS
-from spark_constructs.job_ports import FORWARDED_PORTS
+from spark_constructs.job_interface import FORWARDED_PORTS, JOB_ID_PATTERN
 from spark_constructs.naming import document_name
-
-#: Form of a job's id, as sparkvault.jobs makes it; nothing of it means anything to a shell.
-JOB_ID_PATTERN = "^[0-9]{8}-[0-9]{6}-[0-9a-f]{8}$"
 
 #: The root-owned program that every document runs, at a fixed path of the host bundle.
 LAUNCHER = "/opt/sparkvault/hosts/bin/sparkvault-launcher"

@@ -83,6 +83,18 @@ def refused_settings(settings: Mapping[str, object]) -> Iterator[RefusedSetting]
             yield RefusedSetting(key, shown, rule, remedy)
 
 
+def rules_as_data() -> dict[str, list[str]]:
+    """The rules for programs that cannot import this module; names and options in lower case, as they are compared."""
+    return {
+        "must_be_true": sorted(name.lower() for name in _MUST_BE_TRUE),
+        "must_be_false": sorted(name.lower() for name in _MUST_BE_FALSE),
+        "owned": sorted(name.lower() for name in _OWNED),
+        "secrets": sorted(name.lower() for name in _SECRETS),
+        "secret_suffixes": sorted(_SECRET_SUFFIXES),
+        "jvm_back_doors": sorted(option.lower() for option in _JVM_BACK_DOORS),
+    }
+
+
 def _is_secret(key: str) -> bool:
     return key in {name.lower() for name in _SECRETS} or key.endswith(_SECRET_SUFFIXES)
 

@@ -1,7 +1,9 @@
 """The hosts of target swarm: managers and workers that boot from one bundle."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from aws_cdk import Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
@@ -9,6 +11,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from spark_constructs.host_group import HostDisks, HostGroup, HostGroupProps, SpotShare
@@ -16,6 +19,10 @@ from spark_constructs.host_group_guards import EnclaveReservation
 from spark_constructs.host_notifications import HostNotifications, HostNotificationsProps
 from spark_constructs.host_user_data import host_bundle
 from spark_constructs.instance_types import Architecture
+from spark_constructs.naming import parameter_name
+from spark_constructs.swarm_authority import SwarmAuthority, SwarmAuthorityProps
+from spark_constructs.tenant_permissions import TenantCatalog
+from spark_constructs.tenant_roles import TenantAccess, TenantRoles, TenantRolesProps
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,28 @@ class SwarmWorkers:
 
 
 @dataclass(frozen=True)
+class SwarmSettings:
+    """What runs on the swarm: a change reaches running hosts, whose agents read it (parameter ``swarm/desired``)."""
+
+    attachable_overlay: bool = False
+    """Whether containers outside services may attach to the overlay network; default: no."""
+    worker_memory_mib: int | None = None
+    """What a Spark worker offers, in MiB; default: what its host has left after enclaves and system."""
+    worker_cores: int | None = None
+    """Cores that a Spark worker offers; default: all of its host."""
+    default_cores_per_application: int = 4
+    """Cores of an application that says nothing else; default: 4."""
+    executor_memory: str = "2g"
+    """Memory of an executor where a job says nothing else; default: 2g."""
+    executor_cores: int = 2
+    """Cores of an executor where a job says nothing else; default: 2."""
+    log_level: str = "WARN"
+    """Level of Spark's own log; default: WARN."""
+    spark_settings: Mapping[str, str] = field(default_factory=dict)
+    """More ``spark.*`` settings for every job; default: none."""
+
+
+@dataclass(frozen=True)
 class SwarmProps:
     """What Swarm needs to know."""
 
@@ -82,8 +111,14 @@ class SwarmProps:
     """How long a new host may take to signal that it is up; default: 900."""
     image_repositories: tuple[ecr.IRepository, ...] = ()
     """Repositories that images are pulled from; default: none, and then nothing may be pulled."""
+    settings: SwarmSettings = field(default_factory=SwarmSettings)
+    """What runs on the swarm; default: see SwarmSettings."""
+    tenants: tuple[TenantAccess, ...] = (TenantAccess("default"),)
+    """Tenants, each with a role of its own; default: one, ``default``, without data."""
+    catalog: TenantCatalog | None = None
+    """Databases of the Glue Data Catalog; default: none."""
     permissions_boundary: iam.IManagedPolicy | None = None
-    """A managed policy that bounds the hosts' roles; default: none."""
+    """A managed policy that bounds every role here; default: none."""
 
 
 class Swarm(Construct):
@@ -100,11 +135,15 @@ class Swarm(Construct):
         managers: the managers' group.
         workers: the workers' group.
         notifications: where both groups say that they start and end hosts.
+        authority: the item that says which swarm is the cluster's.
+        tenants: the tenants' roles.
     """
 
     managers: HostGroup
     workers: HostGroup
     notifications: sns.ITopic
+    authority: SwarmAuthority
+    tenants: TenantRoles
 
     def __init__(self, scope: Construct, construct_id: str, props: SwarmProps) -> None:
         """Raises UnsafeHostGroupError for hosts that must not be deployed."""
@@ -167,3 +206,73 @@ class Swarm(Construct):
             ),
         )
         self.workers.group.node.add_dependency(self.managers.group)
+        self._props = props
+        self._share_authority()
+        self._give_tenants_roles()
+        self._write_settings()
+
+    def _share_authority(self) -> None:
+        props = self._props
+        self.authority = SwarmAuthority(
+            self,
+            "Authority",
+            SwarmAuthorityProps(cluster=props.cluster, key=props.key),
+        )
+        self.managers.role.add(*self.authority.read(), *self.authority.write())
+        self.workers.role.add(*self.authority.read())
+        # Hosts ask for it as soon as they boot, and until they are gone.
+        self.managers.group.node.add_dependency(self.authority)
+
+    def _give_tenants_roles(self) -> None:
+        props = self._props
+        self.tenants = TenantRoles(
+            self,
+            "Tenants",
+            TenantRolesProps(
+                cluster=props.cluster,
+                tenants=props.tenants,
+                workers_role=self.workers.role.role,
+                job_bucket=props.job_bucket,
+                key=props.key,
+                catalog=props.catalog,
+                permissions_boundary=props.permissions_boundary,
+            ),
+        )
+        self.workers.role.add(self.tenants.assume())
+
+    def _write_settings(self) -> None:
+        props, settings = self._props, self._props.settings
+        enclaves = props.workers.enclaves
+        desired = {
+            "managers": props.managers.count,
+            "key": props.key.key_arn,
+            "tenants": [tenant.name for tenant in props.tenants],
+            "attachable": settings.attachable_overlay,
+            "worker_memory_mib": settings.worker_memory_mib,
+            "worker_cores": settings.worker_cores,
+            "enclave_memory_mib": enclaves.total_memory_mib if enclaves else 0,
+            "default_cores_per_application": settings.default_cores_per_application,
+            "executor_memory": settings.executor_memory,
+            "executor_cores": settings.executor_cores,
+            "log_level": settings.log_level,
+            "spark_settings": dict(settings.spark_settings),
+        }
+        for name, parts, value, description in (
+            ("Desired", ("swarm", "desired"), desired, "What runs on the swarm; managers' agents make it so"),
+            (
+                "TenantRolesParameter",
+                ("swarm", "worker", "tenants"),
+                dict(self.tenants.arns),
+                "Role of each tenant, for the credentials brokers",
+            ),
+        ):
+            parameter = ssm.StringParameter(
+                self,
+                name,
+                parameter_name=parameter_name(props.cluster, *parts),
+                description=description,
+                string_value=Stack.of(self).to_json_string(value),
+                # The standard tier ends at 4096 characters, which settings of many tenants may pass.
+                tier=ssm.ParameterTier.INTELLIGENT_TIERING,
+            )
+            self.managers.group.node.add_dependency(parameter)

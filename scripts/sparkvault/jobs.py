@@ -69,6 +69,8 @@ class JobSpec(BaseModel):
     """The application's own arguments."""
     spark_arguments: list[str] = []
     """Flags of spark-submit, passed through in order (`--class`, `--conf`, …)."""
+    supervise: bool = False
+    """Whether a driver that fails is started again, where the target can do that."""
     submitted_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -86,6 +88,8 @@ class JobRecord(BaseModel):
     """Why it failed, in one line, where that is known."""
     ui: str | None = None
     """Address of the driver's web UI while it runs."""
+    host: str | None = None
+    """The host that its driver is or was on, where the target has hosts."""
 
     @property
     def id(self) -> str:

@@ -62,7 +62,7 @@ REFUSED_FLAGS = {
 }
 
 #: Flags whose value is a list of files, separated by commas.
-_FILE_LISTS = frozenset(("--py-files", "--jars", "--files", "--archives"))
+FILE_LISTS = frozenset(("--py-files", "--jars", "--files", "--archives"))
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def check_flags(arguments: list[str]) -> dict[str, str]:
             settings[key.strip()] = setting.strip()
         elif flag == "--driver-java-options":
             settings["spark.driver.extraJavaOptions"] = value
-        elif flag in _FILE_LISTS:
+        elif flag in FILE_LISTS:
             _check_files(flag, value)
     _check_settings(settings)
     return settings

@@ -15,6 +15,9 @@ from emulation.aws.resources.provider import Context
 # Properties whose change makes instances obsolete (AWS documentation of the UpdatePolicy attribute).
 CAUSES = ("AvailabilityZones", "LaunchConfigurationName", "LaunchTemplate", "MixedInstancesPolicy", "VPCZoneIdentifier")
 
+#: The least that instances may take to go; their hooks may take longer than a batch may pause.
+GONE_SECONDS = 900
+
 
 class _Signalling(Protocol):
     changed: threading.Condition
@@ -41,6 +44,8 @@ class RollingUpdate:
         self._signals = str(policy.get("WaitOnResourceSignals", "false")).lower() == "true"
         self._timeout = seconds(str(policy.get("PauseTime", "PT5M" if self._signals else "PT0S")))
         self._pause_text = str(policy.get("PauseTime", "PT5M"))
+        self._in_service = int(policy.get("MinInstancesInService", 0))
+        self._suspended = [str(process) for process in policy.get("SuspendProcesses") or []]
 
     def run(self) -> None:
         """Replace all; raises `ResourceFailed` if a batch does not signal success."""
@@ -50,26 +55,63 @@ class RollingUpdate:
         self._say(
             f"Rolling update initiated. Terminating {len(obsolete)} obsolete instance(s) in batches of {self._batch}."
         )
-        for start in range(0, len(obsolete), self._batch):
-            batch = obsolete[start : start + self._batch]
-            replaced = set(instances_of(self._record.physical_id, self._context))
-            self._say(f"Terminating instance(s) [{','.join(batch)}]; replacing with {len(batch)} new instance(s).")
-            wait = SignalWait(len(batch), self._timeout, self._percent)
+        processes = {"AutoScalingGroupName": self._record.physical_id, "ScalingProcesses": self._suspended}
+        if self._suspended:
+            self._context.call("autoscaling", "suspend_processes", processes)
+        try:
+            for start in range(0, len(obsolete), self._batch):
+                batch = obsolete[start : start + self._batch]
+                self._replace(batch)
+                progress = 100 * (start + len(batch)) // len(obsolete)
+                self._say(f"Successfully terminated instance(s) [{','.join(batch)}] (Progress {progress}%).")
+        finally:
+            if self._suspended:
+                self._context.call("autoscaling", "resume_processes", processes)
+
+    def _replace(self, batch: list[str]) -> None:
+        """New instances in place of these; first, where fewer than `MinInstancesInService` would be left."""
+        before = set(instances_of(self._record.physical_id, self._context))
+        first = len(before) - len(batch) < self._in_service
+        wait = SignalWait(len(batch), self._timeout, self._percent)
+        if self._signals:
+            self._signalling.open_wait(self._stack, self._record.logical_id, wait)
+        try:
+            if first:
+                self._set_size(len(before) + len(batch))
+                self._say(f"Temporarily setting desired capacity to {len(before) + len(batch)}.")
+            else:
+                self._terminate(batch, decrement=False)
             if self._signals:
-                self._signalling.open_wait(self._stack, self._record.logical_id, wait)
-            try:
-                for instance in batch:
-                    self._context.call(
-                        "autoscaling",
-                        "terminate_instance_in_auto_scaling_group",
-                        {"InstanceId": instance, "ShouldDecrementDesiredCapacity": False},
-                    )
-                if self._signals:
-                    self._await(wait, len(batch), replaced)
-            finally:
-                self._signalling.close_wait(self._stack, self._record.logical_id)
-            progress = 100 * (start + len(batch)) // len(obsolete)
-            self._say(f"Successfully terminated instance(s) [{','.join(batch)}] (Progress {progress}%).")
+                self._await(wait, len(batch), before)
+        except ResourceFailed:
+            if first:
+                self._set_size(len(before))
+            raise
+        finally:
+            self._signalling.close_wait(self._stack, self._record.logical_id)
+        if first:
+            self._terminate(batch, decrement=True)
+        self._await_gone(batch)
+
+    def _terminate(self, batch: list[str], *, decrement: bool) -> None:
+        self._say(f"Terminating instance(s) [{','.join(batch)}]; replacing with {len(batch)} new instance(s).")
+        for instance in batch:
+            wanted = {"InstanceId": instance, "ShouldDecrementDesiredCapacity": decrement}
+            self._context.call("autoscaling", "terminate_instance_in_auto_scaling_group", wanted)
+
+    def _set_size(self, size: int) -> None:
+        wanted = {"AutoScalingGroupName": self._record.physical_id, "DesiredCapacity": size}
+        self._context.call("autoscaling", "set_desired_capacity", wanted)
+
+    def _await_gone(self, batch: list[str]) -> None:
+        """Until the old ones have left: their lifecycle hooks, which end by themselves, come first."""
+        deadline = time.monotonic() + max(self._timeout, GONE_SECONDS)
+        while time.monotonic() < deadline:
+            group = described(self._record.physical_id, self._context)
+            if not {one["InstanceId"] for one in group["Instances"]} & set(batch):
+                return
+            time.sleep(0.5)
+        raise ResourceFailed(f"Instance(s) [{','.join(batch)}] did not terminate")
 
     def _await(self, wait: SignalWait, count: int, before: set[str]) -> None:
         self._say(
@@ -90,8 +132,15 @@ class RollingUpdate:
 
 
 def instances_of(group: str, context: Context) -> list[str]:
-    """Ids of the instances that an Auto Scaling group has now."""
+    """Ids of the instances that an Auto Scaling group has now, without those that it is letting go."""
+    instances = described(group, context)["Instances"]
+    return [one["InstanceId"] for one in instances if not one["LifecycleState"].startswith("Terminating")]
+
+
+def described(group: str, context: Context) -> dict[str, Any]:
+    """An Auto Scaling group as its API describes it; raises `ResourceFailed` where there is none."""
     answer = context.call("autoscaling", "describe_auto_scaling_groups", {"AutoScalingGroupNames": [group]})
     if not answer["AutoScalingGroups"]:
         raise ResourceFailed(f"AutoScalingGroup {group} not found")
-    return [instance["InstanceId"] for instance in answer["AutoScalingGroups"][0]["Instances"]]
+    found: dict[str, Any] = answer["AutoScalingGroups"][0]
+    return found

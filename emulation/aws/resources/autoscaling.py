@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+from emulation.aws.cloudformation.errors import ResourceFailed
 from emulation.aws.resources.provider import (
     Context,
     Made,
@@ -33,6 +35,7 @@ _DEFAULTS: dict[str, Any] = {
     "NewInstancesProtectedFromScaleIn": False,
     "TerminationPolicies": ["Default"],
 }
+_DELETION_SECONDS = 300
 _SIZES = ("MinSize", "MaxSize", "DesiredCapacity")
 
 
@@ -95,6 +98,13 @@ class AutoScalingGroup(Provider):
             gone = group | {"LifecycleHookName": hook["LifecycleHookName"]}
             context.try_delete("autoscaling", "delete_lifecycle_hook", gone)
         context.try_delete("autoscaling", "delete_auto_scaling_group", group | {"ForceDelete": True})
+        named = {"AutoScalingGroupNames": [made.physical_id]}
+        deadline = time.monotonic() + _DELETION_SECONDS
+        # What its instances use can be deleted only when they are gone.
+        while context.call("autoscaling", "describe_auto_scaling_groups", named)["AutoScalingGroups"]:
+            if time.monotonic() > deadline:
+                raise ResourceFailed(f"Group {made.physical_id} still has instances after {_DELETION_SECONDS} s")
+            time.sleep(0.5)
 
 
 def _group(properties: Properties) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 from flask import Flask, Response, request
 from flask.typing import RouteCallable
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.utils import convert_to_flask_response
 from moto.moto_server.werkzeug_app import (
     HTTP_METHODS,
@@ -17,9 +18,13 @@ from moto.moto_server.werkzeug_app import (
     create_backend_app,
 )
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Request as PlainRequest
+from werkzeug.wrappers import Response as PlainResponse
 
-from emulation.aws.server import moto_corrections
+from emulation.aws.server import control, moto_corrections
+from emulation.aws.server.authorization import FROM_HOSTS, refusal
 from emulation.aws.server.cloudformation_api import CloudFormationApi
+from emulation.aws.server.ssm_agents import AGENTS
 
 _log = logging.getLogger("emulation.aws.server")
 
@@ -60,7 +65,27 @@ def _explain_failures(app: Flask) -> None:
 
 
 class Application(DomainDispatcherApplication):
-    """Dispatches by service, as moto's server does."""
+    """Dispatches by service, as moto's server does, once the caller may do what is asked."""
 
     def __init__(self) -> None:
         super().__init__(create_app)
+
+    def prepare(self, service: Any) -> None:
+        """Have a service ready, with its corrections, before its first request."""
+        with self.lock:
+            if service not in self.app_instances:
+                self.app_instances[service] = self.create_app(service)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Answer one request; what comes from inside an emulated VPC reaches AWS's own APIs only."""
+        path = str(environ.get("PATH_INFO", ""))
+        if environ.get(FROM_HOSTS) and path.startswith((control.PREFIX, "/moto-api", "/latest")):
+            return PlainResponse("not found", status=404)(environ, start_response)
+        if path.startswith(control.PREFIX):
+            return control.answer(PlainRequest(environ), self)(environ, start_response)
+        refused = refusal(environ, DEFAULT_ACCOUNT_ID)
+        if refused is not None:
+            return refused(environ, start_response)
+        if AGENTS.takes(environ):
+            return AGENTS.answer(environ, DEFAULT_ACCOUNT_ID)(environ, start_response)
+        return super().__call__(environ, start_response)

@@ -212,6 +212,11 @@ class CloudFormationApi(BaseResponse):
         )
         return EmptyResult()
 
+    @classmethod
+    def engine_of(cls, account: str, region: str) -> Engine:
+        """CloudFormation of an account and region; raises `KeyError` where it has never been called."""
+        return cls._regions[account, region][0]
+
     # -------------------------------------------------------------- internals
     @property
     def _region(self) -> tuple[Engine, ChangeSets]:

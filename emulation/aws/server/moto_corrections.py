@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import secrets
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,9 @@ _REMEMBERED_OF_HOOK = {
     "RoleARN": "role_arn",
 }
 
+
+#: What the registry of emulated hosts asks for; of this server only.
+_REGISTRY_PASSWORD = secrets.token_urlsafe(24)
 
 #: PEM of the simulated root whose attestation documents KMS takes; the server puts it into its own folder.
 simulated_nsm_root = Path("no-simulated-root")
@@ -60,6 +66,10 @@ def install(service: str) -> None:
         from emulation.kms import installation
 
         installation.install(simulated_nsm_root)
+    elif service == "ecr":
+        from moto.ecr.responses import ECRResponse
+
+        ECRResponse.get_authorization_token = _registry_token  # type: ignore[method-assign,assignment]
     elif service == "cloudtrail":
         from moto.cloudtrail.responses import CloudTrailResponse
 
@@ -175,6 +185,26 @@ def _rule_without_ports(original: Callable[..., None]) -> Callable[..., None]:
         original(self, backend, protocol, group, *positional, **named)
 
     return corrected
+
+
+def _registry_token(request: Any) -> Any:
+    """moto's token is the same everywhere, and has expired in 2015."""
+    from moto.core.responses import ActionResult
+
+    token = b64encode(f"AWS:{_REGISTRY_PASSWORD}".encode()).decode()
+    expires = datetime.now(UTC) + timedelta(hours=12)
+    return ActionResult(
+        {
+            "authorizationData": [
+                {
+                    "authorizationToken": token,
+                    "expiresAt": expires,
+                    "proxyEndpoint": f"https://{account}.dkr.ecr.{request.region}.amazonaws.com",
+                }
+                for account in request._get_param("registryIds") or [request.current_account]
+            ]
+        }
+    )
 
 
 def _no_events(request: Any) -> str:

@@ -1,0 +1,85 @@
+"""One encoding for one value: what is hashed, signed or sealed must not be sayable in two ways."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NoReturn
+
+import cbor2
+
+from spark_enclave.protocol.refusals import MessageMalformed
+
+#: A list of maps of lists is the deepest that the protocol has; the decoder counts the value itself too.
+_MAX_DEPTH: Final = 6
+_INT64: Final = range(-(2**63), 2**63)
+
+
+class _TagFound(Exception):
+    pass
+
+
+def _refuse_tag(_decoder: object, _immutable: bool = False) -> NoReturn:
+    raise _TagFound
+
+
+class _EveryTagRefused(Mapping[int, Callable[..., NoReturn]]):
+    """In place of cbor2's table of tags, so that no tag is interpreted."""
+
+    def __getitem__(self, tag: int) -> Callable[..., NoReturn]:
+        return _refuse_tag
+
+    def __iter__(self) -> Iterator[int]:
+        raise NotImplementedError("there is no end to the tags")
+
+    def __len__(self) -> int:
+        return 2**64
+
+
+_NO_TAGS: Final = _EveryTagRefused()
+
+
+def encode(value: object) -> bytes:
+    """Deterministic CBOR with length-first order of keys (RFC 8949, 4.2.1 and 4.2.3)."""
+    return cbor2.dumps(value, canonical=True)
+
+
+def decode(data: bytes, what: str) -> object:
+    """The value that `data` is the canonical encoding of; `what` names it in messages.
+
+    Values are None, bool, 64-bit int, bytes, text, lists and maps with text keys. Raises MessageMalformed, also for
+    another encoding of a value that would be allowed.
+    """
+    try:
+        value: object = cbor2.CBORDecoder(
+            io.BytesIO(data), semantic_decoders=_NO_TAGS, max_depth=_MAX_DEPTH, allow_duplicate_keys=False
+        ).decode()
+        if not _allowed(value) or encode(value) != data:
+            raise MessageMalformed(f"The {what} is not in canonical form.")
+    except (cbor2.CBORError, _TagFound, UnicodeError, ValueError, RecursionError, OverflowError, MemoryError):
+        raise MessageMalformed(f"The {what} is not readable.") from None
+    return value
+
+
+def decode_map(data: bytes, what: str, fields: Mapping[str, type | tuple[type, ...]]) -> dict[str, object]:
+    """A map with exactly these fields, each of its type; raises MessageMalformed."""
+    value = decode(data, what)
+    if not isinstance(value, dict) or value.keys() != fields.keys():
+        raise MessageMalformed(f"The {what} does not have the fields {', '.join(fields)}.")
+    for name, kinds in fields.items():
+        # bool is an int to isinstance, but not to the protocol.
+        if type(value[name]) not in (kinds if isinstance(kinds, tuple) else (kinds,)):
+            raise MessageMalformed(f"The field {name} of the {what} has another type.")
+    return value
+
+
+def _allowed(value: object) -> bool:
+    if value is None or isinstance(value, bool | bytes | str):
+        return True
+    if isinstance(value, int):
+        return value in _INT64
+    if isinstance(value, list):
+        return all(_allowed(item) for item in value)
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _allowed(item) for key, item in value.items())
+    return False

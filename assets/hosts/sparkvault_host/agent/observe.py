@@ -1,0 +1,392 @@
+"""Looks at all that a decision rests on: the engine, the cluster's item, EC2, the parameters, the host itself."""
+
+from __future__ import annotations
+
+import calendar
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+
+from sparkvault_host.agent.authority import read_authority
+from sparkvault_host.agent.health import Sickness
+from sparkvault_host.agent.model import (
+    JOB,
+    MANAGER,
+    SECRET,
+    SERVICE,
+    SPEC_HASH,
+    SPOT,
+    TERMINATING,
+    WORKER,
+    Container,
+    Engine,
+    Instance,
+    Membership,
+    Node,
+    Service,
+    Settings,
+    Snapshot,
+    Swarm,
+)
+from sparkvault_host.agent.parameters import ParameterError, read_join_data, read_wanted
+from sparkvault_host.agent.records import Records
+from sparkvault_host.agent.services import NETWORK
+from sparkvault_host.aws_cli import AwsError, aws
+from sparkvault_host.engine_api import EngineApi, EngineError
+from sparkvault_host.identity import HostIdentity, Metadata, MetadataError, kernel_has_esp
+
+#: Seconds that an answer of AWS is good for: while the host is not settled, and once it is.
+RESTLESS_SECONDS, SETTLED_SECONDS = 2.0, 10.0
+#: Seconds between looks at what rarely changes: wanted settings, published images, join data.
+SLOW_SECONDS = 20.0
+#: Seconds that all hosts get to pull a newly published image before services change to it.
+IMAGE_SECONDS = 45.0
+#: Seconds kept for the last steps of leaving, of those that Auto Scaling or EC2 gives.
+SPARE_SECONDS = 20.0
+SPOT_SECONDS = 120.0
+
+_SERVICE_NAME = "com.docker.swarm.service.name"
+_EXECUTOR = "CoarseGrainedExecutorBackend"
+
+_T = TypeVar("_T")
+
+
+class Observer:
+    """One host's eyes; ``observe`` gives a snapshot. AWS is asked as seldom as possible: every call is a process."""
+
+    def __init__(
+        self,
+        identity: HostIdentity,
+        engine: EngineApi,
+        records: Records,
+        metadata: Metadata,
+        sickness: Sickness | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._identity = identity
+        self._engine = engine
+        self._records = records
+        self._metadata = metadata
+        self._sickness = sickness or Sickness()
+        self._clock = clock
+        self._kept: dict[str, tuple[float, Any]] = {}
+        self._since: dict[str, float] = {}
+        self._images: dict[str, str] | None = None
+        self._images_since = 0.0
+        self._ending = ""
+        self._wanted: tuple[Settings, str, dict[str, str]] | None = None
+        self.settled = False
+
+    @property
+    def parameter_key(self) -> str:
+        """The KMS key that secret parameters are written under."""
+        return self._wanted[1] if self._wanted else ""
+
+    def forget(self) -> None:
+        """After an action: what was seen before it is not true any more."""
+        for name in [name for name in self._kept if name != "wanted"]:
+            del self._kept[name]
+
+    def observe(self) -> Snapshot:
+        """Everything that can be learnt now; what cannot is None or flagged."""
+        identity, now = self._identity, self._clock()
+        engine = self._see_engine(now)
+        membership = self._records.membership()
+        authority, authority_known = self._ask("authority", now, lambda: read_authority(identity))
+        wanted, _ = self._ask("wanted", now, lambda: read_wanted(identity), slow=True)
+        self._wanted = wanted or self._wanted
+        settings, _, images = self._wanted or (Settings(), "", {})
+        self._watch_images(images, now)
+        ending, ends_within = self._see_ending(now)
+        swarm = self._see_swarm(engine, now)
+        instances = None
+        if identity.role == MANAGER and self._needs_ec2(engine, swarm, ending):
+            instances, _ = self._ask("instances", now, self._see_instances)
+        join_data: dict[str, str | None] = {}
+        broker_key = True
+        if swarm is not None:
+            published, known = self._ask("join", now, lambda: read_join_data(identity), slow=True)
+            if known and published is not None:
+                join_data, broker_key = published
+        return Snapshot(
+            now=now,
+            role=identity.role,
+            instance=identity.instance,
+            address=identity.address,
+            settings=settings,
+            engine=engine,
+            engine_silent_seconds=self._lasts("silent", engine is None, now),
+            authority=authority,
+            authority_known=authority_known,
+            membership=membership,
+            pending_seconds=self._lasts("pending", engine is not None and engine.state == "pending", now),
+            leaderless_seconds=self._lasts("leaderless", engine is not None and not engine.has_leader, now),
+            instances=instances,
+            swarm=swarm,
+            join_data=join_data,
+            broker_key_there=broker_key,
+            images=images,
+            images_known=self._wanted is not None,
+            images_settled=now - self._images_since > IMAGE_SECONDS,
+            ending=ending,
+            ends_within_seconds=ends_within,
+            drain=self._records.drain(),
+            sickness="" if ending else self._sickness.reason(now),
+            marked_unhealthy=self._records.marked_unhealthy(),
+            encrypted_overlay=kernel_has_esp(),
+            log_group=identity.log_group,
+            log_region=identity.region,
+            log_endpoint=os.environ.get("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS") or os.environ.get("AWS_ENDPOINT_URL", ""),
+            job_bucket=identity.job_bucket,
+        )
+
+    # The engine
+
+    def _see_engine(self, now: float) -> Engine | None:
+        try:
+            info = self._engine.get("/info")
+            swarm = info.get("Swarm") or {}
+            state = str(swarm.get("LocalNodeState") or "inactive")
+            control = state == "active" and bool(swarm.get("ControlAvailable"))
+            membership = self._records.membership() or Membership(0)
+            has_leader, leads = True, False
+            # Without a quorum the engine does not know its swarm's id; what was written down still holds.
+            swarm_id = ((swarm.get("Cluster") or {}).get("ID") or membership.swarm_id) if control else ""
+            if control:
+                has_leader, leads = self._see_leader(str(swarm.get("NodeID")))
+            return Engine(
+                state=state,
+                node_id=str(swarm.get("NodeID") or ""),
+                control=control,
+                swarm_id=swarm_id,
+                has_leader=has_leader,
+                leads=leads,
+                containers=self._see_containers(),
+                images=self._see_images(),
+            )
+        except EngineError:
+            return None
+
+    def _see_leader(self, node_id: str) -> tuple[bool, bool]:
+        try:
+            own = self._engine.get(f"/nodes/{node_id}")
+        except EngineError as error:
+            if error.status == 0:
+                raise
+            # 503 without a quorum; 404 for a manager that was removed: it leads nothing either way.
+            return False, False
+        return True, bool((own.get("ManagerStatus") or {}).get("Leader"))
+
+    def _see_containers(self) -> tuple[Container, ...]:
+        found = []
+        for each in self._engine.get("/containers/json", filters={"label": [_SERVICE_NAME]}) or []:
+            labels, status = each.get("Labels") or {}, str(each.get("Status"))
+            service = labels.get(_SERVICE_NAME, "")
+            executors = 0
+            if self._ending and service.startswith("spark-worker"):
+                executors = self._count_executors(each["Id"])
+            found.append(
+                Container(
+                    id=each["Id"],
+                    service=service,
+                    job=labels.get(JOB, ""),
+                    running=each.get("State") == "running",
+                    healthy="(healthy)" in status or "(" not in status,
+                    executors=executors,
+                )
+            )
+        return tuple(found)
+
+    def _count_executors(self, container: str) -> int:
+        try:
+            rows = self._engine.get(f"/containers/{container}/top", ps_args="-eo pid,args")["Processes"]
+        except EngineError:
+            return 0
+        return sum(1 for row in rows or [] if _EXECUTOR in " ".join(row))
+
+    def _see_images(self) -> tuple[str, ...]:
+        here = []
+        for image in (self._wanted[2] if self._wanted else {}).values():
+            with contextlib.suppress(EngineError):
+                self._engine.get(f"/images/{image}/json")
+                here.append(image)
+        return tuple(here)
+
+    # The swarm
+
+    def _see_swarm(self, engine: Engine | None, now: float) -> Swarm | None:
+        if engine is None or not engine.leads:
+            return None
+        try:
+            found = self._engine.get("/swarm")
+            tokens = found["JoinTokens"]
+            return Swarm(
+                id=found["ID"],
+                version=found["Version"]["Index"],
+                labels=dict(found["Spec"].get("Labels") or {}),
+                tokens={WORKER: tokens["Worker"], MANAGER: tokens["Manager"]},
+                nodes=tuple(self._see_node(each, engine, now) for each in self._engine.get("/nodes")),
+                services=tuple(self._see_services()),
+                network=self._see_network(),
+                secrets=self._see_secrets(),
+            )
+        except EngineError:
+            return None
+
+    def _see_node(self, node: dict[str, Any], engine: Engine, now: float) -> Node:
+        spec, status, manager = node["Spec"], node.get("Status") or {}, node.get("ManagerStatus") or {}
+        resources = (node.get("Description") or {}).get("Resources") or {}
+        address = str(status.get("Addr") or "")
+        if node["ID"] == engine.node_id:
+            # The leader reaches itself by no address worth the name.
+            address = self._identity.address
+        elif address in ("", "0.0.0.0", "127.0.0.1") and manager:  # noqa: S104 - what the engine says, not a bind
+            address = str(manager.get("Addr", "")).rpartition(":")[0]
+        return Node(
+            id=node["ID"],
+            version=node["Version"]["Index"],
+            address=address,
+            role=spec["Role"],
+            status=str(status.get("State") or "unknown"),
+            availability=spec["Availability"],
+            labels=dict(spec.get("Labels") or {}),
+            cores=int(resources.get("NanoCPUs", 0)) // 1_000_000_000,
+            memory_mib=int(resources.get("MemoryBytes", 0)) // (1024 * 1024),
+            age_seconds=now - _seconds(node.get("CreatedAt", "")),
+            reachable=not manager or manager.get("Reachability") == "reachable",
+        )
+
+    def _see_services(self) -> list[Service]:
+        found = []
+        for each in self._engine.get("/services", filters={"label": [SERVICE]}, status=True) or []:
+            spec, status = each["Spec"], each.get("ServiceStatus") or {}
+            running, wanted = int(status.get("RunningTasks", 0)), int(status.get("DesiredTasks", 0))
+            found.append(
+                Service(
+                    id=each["ID"],
+                    name=spec["Name"],
+                    version=each["Version"]["Index"],
+                    spec_hash=str((spec.get("Labels") or {}).get(SPEC_HASH, "")),
+                    running=running,
+                    wanted=wanted,
+                    trouble=self._see_trouble(spec["Name"]) if running < wanted else "",
+                    update_paused=(each.get("UpdateStatus") or {}).get("State") == "paused",
+                )
+            )
+        return found
+
+    def _see_trouble(self, service: str) -> str:
+        tasks = self._engine.get("/tasks", filters={"service": [service]}) or []
+        for task in sorted(tasks, key=lambda each: str(each["CreatedAt"]), reverse=True):
+            error = (task.get("Status") or {}).get("Err")
+            if error:
+                return str(error)
+        return ""
+
+    def _see_network(self) -> str:
+        for each in self._engine.get("/networks", filters={"name": [NETWORK], "driver": ["overlay"]}) or []:
+            if each["Name"] == NETWORK:
+                return str(each["Id"])
+        return ""
+
+    def _see_secrets(self) -> tuple[tuple[str, str], ...]:
+        found = self._engine.get("/secrets", filters={"label": [f"{SECRET}=rpc"]}) or []
+        ordered = sorted(found, key=lambda each: str(each["CreatedAt"]))
+        return tuple((each["Spec"]["Name"], each["ID"]) for each in ordered)
+
+    # AWS
+
+    def _needs_ec2(self, engine: Engine | None, swarm: Swarm | None, ending: str) -> bool:
+        follows = engine is not None and engine.state == "active" and engine.has_leader and swarm is None
+        return not follows or bool(ending)
+
+    def _see_instances(self) -> tuple[Instance, ...]:
+        names = {self._identity.managers_group: MANAGER, self._identity.workers_group: WORKER}
+        groups = aws(
+            "autoscaling",
+            "describe-auto-scaling-groups",
+            "--auto-scaling-group-names",
+            *names,
+            "--query",
+            "AutoScalingGroups[].Instances[].[InstanceId,LifecycleState]",
+        )
+        lifecycle = dict(groups or [])
+        # EC2 lets nobody but Auto Scaling set this tag.
+        described = aws(
+            "ec2",
+            "describe-instances",
+            "--filters",
+            "Name=tag:aws:autoscaling:groupName,Values=" + ",".join(names),
+            "--query",
+            "Reservations[].Instances[].[InstanceId,PrivateIpAddress,State.Name,"
+            "Tags[?Key=='aws:autoscaling:groupName']|[0].Value]",
+        )
+        return tuple(
+            Instance(
+                id=instance,
+                address=address or "",
+                role=names[group],
+                alive=state in ("pending", "running"),
+                lifecycle=lifecycle.get(instance, ""),
+            )
+            for instance, address, state, group in described or []
+        )
+
+    def _ask(self, name: str, now: float, ask: Callable[[], _T], *, slow: bool = False) -> tuple[_T | None, bool]:
+        """An answer that is not too old, and whether there is one."""
+        good_for = SETTLED_SECONDS if self.settled else RESTLESS_SECONDS
+        if slow:
+            good_for = SLOW_SECONDS
+        kept = self._kept.get(name)
+        if kept is not None and now - kept[0] < good_for:
+            return kept[1], True
+        try:
+            answer = ask()
+        except (AwsError, ParameterError) as error:
+            print(f"agent: {error}", flush=True)
+            return None, False
+        self._kept[name] = (now, answer)
+        return answer, True
+
+    def _watch_images(self, images: dict[str, str], now: float) -> None:
+        if self._images != images:
+            # The first ones are what runs already, as far as anybody knows.
+            self._images_since = now if self._images else 0.0
+            self._images = images
+
+    # The host
+
+    def _see_ending(self, now: float) -> tuple[str, float]:
+        try:
+            notice = self._metadata.spot_notice()
+            if self._metadata.lifecycle_state() == "Terminated":
+                self._ending = TERMINATING
+            elif notice is not None:
+                self._ending = SPOT
+        except MetadataError as error:
+            print(f"agent: {error}", flush=True)
+            return self._ending, self._identity.drain_timeout_seconds - SPARE_SECONDS
+        if self._ending == TERMINATING:
+            return self._ending, self._identity.drain_timeout_seconds - SPARE_SECONDS
+        if self._ending == SPOT:
+            taken = _seconds(str((notice or {}).get("time", ""))) or now + SPOT_SECONDS
+            return self._ending, max(SPARE_SECONDS, taken - now - SPARE_SECONDS)
+        return "", 0.0
+
+    def _lasts(self, name: str, is_so: bool, now: float) -> float:
+        if not is_so:
+            self._since.pop(name, None)
+            return 0.0
+        return now - self._since.setdefault(name, now)
+
+
+def _seconds(text: str) -> float:
+    """Seconds since the epoch of a time as Docker and EC2 write it; 0 where it is none."""
+    try:
+        moment = datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return 0.0
+    return float(calendar.timegm(moment.utctimetuple()))

@@ -1,0 +1,1 @@
+"""The credentials broker: short-lived sessions of a tenant's role for its jobs' containers, and nobody else."""

@@ -1,0 +1,76 @@
+"""``sparkvault-launcher VERB [JOB]``: what the SSM documents and units of a host run."""
+
+from __future__ import annotations
+
+import sys
+
+from sparkvault_host.engine_api import EngineApi
+from sparkvault_host.errors import HostError
+from sparkvault_host.identity import host_identity, use_region
+from sparkvault_host.launcher.rules import load_rules
+
+_OF_A_JOB = ("submit", "cancel", "ui", "attach")
+_OTHERS = ("status", "rotate", "watch", "relay")
+
+
+def main(arguments: list[str]) -> int:
+    """0 done, 1 failed, 2 refused. What goes wrong is one line on standard error."""
+    rules = load_rules()
+    verb = arguments[0] if arguments else ""
+    if verb in _OF_A_JOB and len(arguments) == 2 and rules.is_job_id(arguments[1]):
+        job_id = arguments[1]
+    elif verb in _OTHERS and len(arguments) == 1:
+        job_id = ""
+    else:
+        print("usage: sparkvault-launcher {} JOB | {}".format("|".join(_OF_A_JOB), "|".join(_OTHERS)), file=sys.stderr)
+        return 2
+    try:
+        return run(verb, job_id)
+    except HostError as error:
+        print(f"sparkvault: {error}", file=sys.stderr)
+        return 1
+
+
+def run(verb: str, job_id: str) -> int:
+    """Each verb loads what it needs and no more."""
+    engine, rules = EngineApi(), load_rules()
+    if verb == "attach":
+        from sparkvault_host.launcher.terminal import attach
+
+        return attach(job_id, engine)
+    if verb == "relay":
+        from sparkvault_host.launcher.ui_relay import serve
+
+        serve(engine, rules)
+        return 0
+    identity = host_identity()
+    use_region(identity)
+    if verb == "submit":
+        from sparkvault_host.launcher.start import submit
+
+        print(submit(job_id, identity, engine, rules))
+    elif verb == "cancel":
+        from sparkvault_host.launcher.start import cancel
+
+        print("cancelling" if cancel(job_id, engine) else "not running")
+    elif verb == "ui":
+        from sparkvault_host.launcher.ui_relay import assign
+
+        print(assign(job_id, rules))
+    elif verb == "status":
+        from sparkvault_host.launcher.status import report
+
+        print(report(engine))
+    elif verb == "rotate":
+        from sparkvault_host.launcher.rotation import rotate
+
+        print(rotate(engine))
+    else:
+        from sparkvault_host.launcher.watch import run as watch
+
+        watch(identity, engine)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

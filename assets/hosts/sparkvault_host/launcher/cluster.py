@@ -1,0 +1,118 @@
+"""What the cluster gives to jobs: image, master, secrets, defaults; as the agent and the deployment left them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+from sparkvault_host.aws_cli import AwsError, aws
+from sparkvault_host.broker import client
+from sparkvault_host.engine_api import EngineApi
+from sparkvault_host.identity import HostIdentity
+from sparkvault_host.launcher.errors import LauncherError
+from sparkvault_host.launcher.job_service import Reference, Surroundings
+
+MASTER_SERVICE = "spark-master"
+MASTER_LABEL = "sparkvault.master-url"
+SECRET_LABEL = "sparkvault.secret"  # noqa: S105 - the name of a label
+
+#: Where drivers write event logs, and the history server reads them (spark_constructs/tenant_roles.py).
+EVENT_LOGS = "eventlog"
+
+_BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
+
+
+def surroundings(identity: HostIdentity, engine: EngineApi, desired: dict[str, Any]) -> Surroundings:
+    """Raises LauncherError, AwsError, EngineError where something is not there yet."""
+    region = identity.region
+    forced = {
+        "spark.hadoop.fs.s3a.endpoint.region": region,
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": event_log(identity),
+        # S3 shows an object once it is closed: rolling files make a running job's log visible as well.
+        "spark.eventLog.rolling.enabled": "true",
+    }
+    endpoint = s3_endpoint()
+    if endpoint:
+        forced["spark.hadoop.fs.s3a.endpoint"] = endpoint
+        forced["spark.hadoop.fs.s3a.path.style.access"] = "true"
+        forced["spark.hadoop.fs.s3a.connection.ssl.enabled"] = "true" if endpoint.startswith("https:") else "false"
+    settings = {
+        "spark.cores.max": str(desired.get("default_cores_per_application") or 4),
+        "spark.executor.cores": str(desired.get("executor_cores") or 2),
+        "spark.executor.memory": str(desired.get("executor_memory") or "2g"),
+        "spark.ui.showConsoleProgress": "false",
+        **{str(key): str(value) for key, value in (desired.get("spark_settings") or {}).items()},
+    }
+    return Surroundings(
+        image=submit_image(identity),
+        master_url=master_url(engine),
+        rpc_secret=rpc_secret(engine),
+        settings=settings,
+        forced=forced,
+        environment={"AWS_REGION": region, **client.environment()},
+    )
+
+
+def desired_state(identity: HostIdentity) -> dict[str, Any]:
+    """What the deployment wants of this swarm (parameter ``swarm/desired``); empty where it says nothing."""
+    try:
+        found = aws("ssm", "get-parameter", "--name", identity.parameter("swarm", "desired"))
+    except AwsError as error:
+        if error.code == "ParameterNotFound":
+            return {}
+        raise
+    try:
+        value = json.loads(found["Parameter"]["Value"])
+    except ValueError as error:
+        raise LauncherError("the parameter swarm/desired is not JSON; deploy again") from error
+    return value if isinstance(value, dict) else {}
+
+
+def tenants(desired: dict[str, Any]) -> frozenset[str]:
+    """The tenants of the deployment; ``default`` alone where it names none."""
+    return frozenset(str(name) for name in desired.get("tenants") or ["default"])
+
+
+def submit_image(identity: HostIdentity) -> str:
+    """The submit image by digest. Raises LauncherError for anything that is not one."""
+    name = identity.parameter("images", "submit")
+    try:
+        image = str(aws("ssm", "get-parameter", "--name", name)["Parameter"]["Value"])
+    except AwsError as error:
+        if error.code != "ParameterNotFound":
+            raise
+        raise LauncherError(f"there is no parameter {name}; `sparkvault deploy` writes it") from error
+    if not _BY_DIGEST.fullmatch(image):
+        raise LauncherError(f"parameter {name} holds no image by digest; `sparkvault deploy` writes it")
+    return image
+
+
+def master_url(engine: EngineApi) -> str:
+    """``spark://…`` as the agent wrote it on the master's service."""
+    for service in engine.get("/services", filters={"label": [MASTER_LABEL]}) or []:
+        url = service["Spec"]["Labels"].get(MASTER_LABEL, "")
+        if url.startswith("spark://"):
+            return str(url)
+    raise LauncherError("Spark's master is not up yet; `sparkvault status` shows what is missing")
+
+
+def rpc_secret(engine: EngineApi) -> Reference:
+    """The newest of the swarm's RPC secrets."""
+    found = engine.get("/secrets", filters={"label": [f"{SECRET_LABEL}=rpc"]}) or []
+    if not found:
+        raise LauncherError("the swarm has no RPC secret yet; `sparkvault status` shows what is missing")
+    newest = max(found, key=lambda secret: secret["CreatedAt"])
+    return Reference(newest["ID"], newest["Spec"]["Name"])
+
+
+def event_log(identity: HostIdentity) -> str:
+    """Where drivers write event logs, and the history server reads them."""
+    return f"s3a://{identity.job_bucket}/{EVENT_LOGS}"
+
+
+def s3_endpoint() -> str:
+    """Another address of S3, where the host was given one; empty on AWS, where SDKs know it."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""

@@ -1,0 +1,181 @@
+"""Starts and cancels jobs: from a job's id to a Swarm service, with everything checked on the way."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from sparkvault_host.agent.registry import registry_auth
+from sparkvault_host.broker import client
+from sparkvault_host.engine_api import EngineApi, EngineError
+from sparkvault_host.identity import HostIdentity
+from sparkvault_host.launcher import cluster
+from sparkvault_host.launcher.bucket import JobBucket
+from sparkvault_host.launcher.errors import LauncherError, RefusedSpecificationError
+from sparkvault_host.launcher.job_service import (
+    CANCEL_LABEL,
+    JOB_LABEL,
+    Reference,
+    Surroundings,
+    job_service,
+    service_name,
+    spark_command,
+)
+from sparkvault_host.launcher.rules import Rules
+from sparkvault_host.launcher.specification import Specification, read_specification
+
+_PROGRAM_FILE = Path(__file__).with_name("driver.py")
+_ENDED = ("succeeded", "failed", "cancelled", "lost")
+_CONFLICT = 409
+_UPDATE_ATTEMPTS = 5
+
+
+def submit(job_id: str, identity: HostIdentity, engine: EngineApi, rules: Rules) -> str:
+    """Start the job; one that is started already is left as it is. Returns the service's name.
+
+    Raises RefusedSpecificationError (and records it) for a specification that breaks a rule, LauncherError, AwsError,
+    EngineError where the cluster cannot run it now.
+    """
+    bucket = JobBucket(identity.job_bucket)
+    record = bucket.record(job_id)
+    if record is not None and record.get("state") in _ENDED:
+        raise LauncherError(f"job {job_id} has ended already; an id is used once")
+    desired = cluster.desired_state(identity)
+    try:
+        spec = read_specification(bucket.specification(job_id), job_id, cluster.tenants(desired), rules)
+        around = cluster.surroundings(identity, engine, desired)
+        command = spark_command(spec, around)
+        # Made here for its checks of the sizes, before anything is created.
+        job_service(spec, around, program=Reference("", ""), launch=Reference("", ""), token=None)
+    except RefusedSpecificationError as error:
+        if record is not None:
+            bucket.write_record(job_id, {**record, "state": "failed", "finished_at": now(), "message": str(error)})
+        raise
+    create(spec, around, command, identity, engine)
+    return service_name(job_id)
+
+
+def create(
+    spec: Specification, around: Surroundings, command: list[str], identity: HostIdentity, engine: EngineApi
+) -> None:
+    """The service with what it needs; whatever was made is removed again if the last step fails."""
+    program = config(engine, program_name(), _PROGRAM_FILE.read_bytes(), {})
+    launch = config(engine, launch_name(spec.id), launch_content(spec, command, identity), {JOB_LABEL: spec.id})
+    token = credentials_token(spec, engine)
+    body = job_service(spec, around, program=program, launch=launch, token=token)
+    try:
+        engine.post("/services/create", body, headers=registry_headers(around.image, identity))
+    except EngineError as error:
+        if error.status == _CONFLICT and engine.get("/services", filters={"name": [service_name(spec.id)]}):
+            return
+        remove_belongings(spec.id, engine)
+        raise
+
+
+def launch_content(spec: Specification, command: list[str], identity: HostIdentity) -> bytes:
+    """What the driver program reads."""
+    return json.dumps(
+        {
+            "kind": spec.kind,
+            "language": spec.language,
+            "main": spec.main,
+            "arguments": list(spec.arguments),
+            "command": command,
+            "region": identity.region,
+            "endpoint": cluster.s3_endpoint(),
+            "place": f"{identity.job_bucket}/jobs/{spec.id}/files",
+            "event_log": f"{identity.job_bucket}/{cluster.EVENT_LOGS}",
+            "files": [{"name": one.name, "size": one.size, "sha256": one.sha256} for one in spec.files],
+        }
+    ).encode()
+
+
+def cancel(job_id: str, engine: EngineApi) -> bool:
+    """Ask for the job's end, which the watch then brings about and records; False where nothing runs of it."""
+    for _ in range(_UPDATE_ATTEMPTS):
+        found = engine.get("/services", filters={"label": [f"{JOB_LABEL}={job_id}"]}) or []
+        if not found:
+            return False
+        service = found[0]
+        spec = service["Spec"]
+        spec["Labels"][CANCEL_LABEL] = now()
+        try:
+            engine.post(f"/services/{service['ID']}/update", spec, version=service["Version"]["Index"])
+        except EngineError as error:
+            if "out of sequence" not in error.message:
+                raise
+            time.sleep(0.2)
+        else:
+            return True
+    raise LauncherError(f"job {job_id} changes faster than it can be cancelled; try again")
+
+
+def config(engine: EngineApi, name: str, content: bytes, labels: dict[str, str]) -> Reference:
+    """A Swarm config of that name; configs never change, so one that is there is taken."""
+    body = {"Name": name, "Labels": labels, "Data": base64.b64encode(content).decode()}
+    return _made(engine, "configs", name, body)
+
+
+def secret(engine: EngineApi, name: str, content: str, labels: dict[str, str]) -> Reference:
+    """A Swarm secret of that name; secrets never change, so one that is there is taken."""
+    body = {"Name": name, "Labels": labels, "Data": base64.b64encode(content.encode()).decode()}
+    return _made(engine, "secrets", name, body)
+
+
+def _made(engine: EngineApi, kind: str, name: str, body: dict[str, Any]) -> Reference:
+    try:
+        return Reference(str(engine.post(f"/{kind}/create", body)["ID"]), name)
+    except EngineError as error:
+        if error.status != _CONFLICT:
+            raise
+    for found in engine.get(f"/{kind}", filters={"name": [name]}) or []:
+        if found["Spec"]["Name"] == name:
+            return Reference(found["ID"], name)
+    raise LauncherError(f"{name} is said to be there, and is not; try again")
+
+
+def credentials_token(spec: Specification, engine: EngineApi) -> Reference:
+    """What the container shows to the credentials broker, as a Swarm secret of this job alone."""
+    return secret(engine, token_name(spec.id), client.issue(spec.id, spec.tenant), {JOB_LABEL: spec.id})
+
+
+def remove_belongings(job_id: str, engine: EngineApi) -> None:
+    """The job's own config and secret; harmless where they are gone."""
+    for kind in ("configs", "secrets"):
+        for found in engine.get(f"/{kind}", filters={"label": [f"{JOB_LABEL}={job_id}"]}) or []:
+            try:
+                engine.delete(f"/{kind}/{found['ID']}")
+            except EngineError as error:
+                if error.status != 404:
+                    raise
+
+
+def registry_headers(image: str, identity: HostIdentity) -> dict[str, str]:
+    """The registry's login for the hosts that will pull the image; it is kept nowhere on disk."""
+    return registry_auth(identity) if ".dkr.ecr." in image else {}
+
+
+def program_name() -> str:
+    """Name of the config with the driver program of this bundle."""
+    import hashlib
+
+    return "sparkvault-driver-" + hashlib.sha256(_PROGRAM_FILE.read_bytes()).hexdigest()[:16]
+
+
+def launch_name(job_id: str) -> str:
+    """Name of the config with what a job's driver is to do."""
+    return f"sparkvault-job-{job_id}-launch"
+
+
+def token_name(job_id: str) -> str:
+    """Name of the secret with a job's token."""
+    return f"sparkvault-job-{job_id}-token"
+
+
+def now() -> str:
+    """The time as records have it."""
+    return datetime.now(timezone.utc).isoformat()

@@ -1,0 +1,148 @@
+// The life of a session: started, given its tables, asked one query at a time, closed.
+package org.sparkvault.enclave
+
+import java.nio.file.{Files, Path, Paths}
+import java.util.concurrent.atomic.AtomicReference
+
+import scala.util.control.NonFatal
+
+import com.fasterxml.jackson.databind.JsonNode
+import org.apache.spark.sql.classic
+
+final class Session(frames: FrameReader, out: FrameWriter) {
+  private var spark = Option.empty[classic.SparkSession]
+  private var scratch = Option.empty[Path]
+  private var tables = Map.empty[String, SessionTable]
+  private val running = new AtomicReference[RunningQuery]
+  private var lastId = 0L
+
+  /** Until `close` or the end of the input; the exit code. Raises BrokenProtocol. */
+  def serve(): Int = {
+    Iterator.continually(frames.next()).takeWhile(_.exists(Message.text(_, "do") != "close")).flatten.foreach { message =>
+      Message.text(message, "do") match {
+        case "start" => start(message)
+        case "tables" => addTables(message)
+        case "query" => query(message)
+        case "cancel" => Option(running.get).filter(_.id == Message.number(message, "id")).foreach(_.stop("cancelled"))
+        case other => throw new BrokenProtocol(s"a message of an unknown kind, ${other.length} characters long")
+      }
+    }
+    close()
+    0
+  }
+
+  private def start(message: JsonNode): Unit = {
+    if (spark.isDefined) throw new BrokenProtocol("start twice")
+    val folder = Paths.get(Message.text(message, "scratch"))
+    scratch = Some(folder)
+    val session = SessionSpark.start(Message.number(message, "memory_mib"), folder)
+    spark = Some(session)
+    warmUp(session)
+    out.json { reply => reply.put("is", "ready"); () }
+  }
+
+  /** The first query should not pay for loading Spark SQL: a join, an aggregation and a sort over nothing of anybody's. */
+  private def warmUp(session: classic.SparkSession): Unit = {
+    val numbers = session.range(0, 100, 1, 2).selectExpr("id", "id % 7 AS k")
+    numbers.join(numbers.groupBy("k").count(), "k").orderBy("id").limit(3).collect()
+    SqlAllowList.functions.verdict("")
+    ()
+  }
+
+  private def addTables(message: JsonNode): Unit = {
+    val session = started()
+    try {
+      val added = Message.list(message, "tables").foldLeft(Map.empty[String, SessionTable]) { (so, table) =>
+        val one = TableRegistration.register(session, table, tables.keySet ++ so.keySet)
+        so + (one.name -> one)
+      }
+      tables ++= added
+      added.values.foreach(table => table.frame.createOrReplaceTempView(table.name))
+      out.json { reply =>
+        val names = reply.put("is", "tables").putArray("tables")
+        added.keys.toSeq.sorted.foreach(names.add(_))
+      }
+    } catch {
+      case refused: Refused => answerRefused(None, refused)
+      case broken: BrokenProtocol => throw broken
+      case NonFatal(error) =>
+        Diagnostics.warn(s"tables were not taken because of ${error.getClass.getName}")
+        answerFailed(None, new Failed("internal", "the tables could not be taken"))
+    }
+  }
+
+  private def query(message: JsonNode): Unit = {
+    val session = started()
+    val id = Message.number(message, "id")
+    if (id <= lastId) throw new BrokenProtocol("a query's number that was used")
+    lastId = id
+    val limits = Message.optional(message, "limits").getOrElse(throw new BrokenProtocol("a query without limits"))
+    val seconds = Message.number(limits, "seconds")
+    val bounds = ResultLimits(Message.number(limits, "rows"), Message.number(limits, "bytes"))
+    val sql = Message.text(message, "sql")
+    val parameters = Message.optional(message, "parameters").map(_ => Message.map(message, "parameters")).getOrElse(Map.empty)
+    val grants = Message.optional(message, "grant").map(TableGrant.all).getOrElse(Map.empty)
+    if (seconds < 1 || bounds.rows < 1 || bounds.bytes < 1) {
+      answerRefused(Some(id), new Refused("limits", "limits are positive"))
+    } else {
+      val next = new RunningQuery(session, id, seconds, query => runQuery(session, query, sql, parameters, grants, bounds))
+      if (running.compareAndSet(null, next)) next.start()
+      else answerRefused(Some(id), new Refused("busy", "another query of this session runs"))
+    }
+  }
+
+  private def runQuery(
+      session: classic.SparkSession, query: RunningQuery, sql: String, parameters: Map[String, JsonNode],
+      grants: Map[String, TableGrant], limits: ResultLimits): Unit = {
+    val answered: () => Unit =
+      try {
+        val (rows, bytes) = new QueryRun(session, tables, grants, out).run(query.id, sql, parameters, limits)
+        () => out.json { reply => reply.put("is", "end").put("id", query.id).put("rows", rows).put("bytes", bytes); () }
+      } catch {
+        case error: Throwable =>
+          QueryFailure.of(error, query.stoppedFor) match {
+            case Left(refused) => () => answerRefused(Some(query.id), refused)
+            case Right(failed) => () => answerFailed(Some(query.id), failed)
+          }
+      }
+    query.settle()
+    running.set(null)
+    answered()
+    if (query.mustEnd) {
+      Diagnostics.warn("a query did not stop, or Spark does not answer any more: the worker ends")
+      SessionKeys.wipe()
+      Runtime.getRuntime.halt(4)
+    }
+  }
+
+  private def close(): Unit = {
+    Option(running.get).foreach(_.stop("cancelled"))
+    SessionKeys.wipe()
+    spark.foreach(session => try session.stop() catch { case NonFatal(_) => Diagnostics.warn("Spark did not stop in order") })
+    scratch.foreach(empty)
+  }
+
+  private def empty(folder: Path): Unit =
+    if (Files.isDirectory(folder)) {
+      val all = Files.walk(folder)
+      try all.sorted(java.util.Comparator.reverseOrder[Path]).filter(_ != folder).forEach(path => { Files.deleteIfExists(path); () })
+      catch { case NonFatal(_) => Diagnostics.warn("the scratch folder could not be emptied") }
+      finally all.close()
+    }
+
+  private def started(): classic.SparkSession = spark.getOrElse(throw new BrokenProtocol("a message before start"))
+
+  private def answerRefused(id: Option[Long], refused: Refused): Unit = out.json { reply =>
+    reply.put("is", "refused")
+    id.foreach(reply.put("id", _))
+    reply.put("rule", refused.rule).put("message", refused.getMessage)
+    ()
+  }
+
+  private def answerFailed(id: Option[Long], failed: Failed): Unit = out.json { reply =>
+    reply.put("is", "failed")
+    id.foreach(reply.put("id", _))
+    reply.put("kind", failed.kind).put("message", failed.getMessage)
+    ()
+  }
+}

@@ -1,0 +1,22 @@
+"""What documents, hosts and command line agree on about jobs of target swarm. No CDK import."""
+
+#: Form of a job's id, as sparkvault.jobs makes it; nothing of it means anything to a shell.
+JOB_ID_PATTERN = "^[0-9]{8}-[0-9]{6}-[0-9a-f]{8}$"
+
+#: Web UIs of the cluster's daemons by their names; the numbers are those that Spark itself uses.
+DAEMON_UI_PORTS = {"master": 8080, "worker": 8081, "history": 18080}
+
+#: Drivers' web UIs, assigned to jobs on demand: as many jobs can be looked at at a time.
+DRIVER_UI_PORTS = tuple(range(4040, 4050))
+
+#: All ports of a manager's loopback that may be forwarded.
+FORWARDED_PORTS = frozenset((*DAEMON_UI_PORTS.values(), *DRIVER_UI_PORTS))
+
+#: The form of specification that the hosts' launcher reads.
+SPECIFICATION_VERSION = 1
+
+#: How a specification refers to a file of the job.
+FILE_PREFIX = "files/"
+
+#: What names of a job's files may look like.
+FILE_NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.+@=-]{0,127}"

@@ -1,0 +1,155 @@
+"""`python -m emulation.ec2 up|status|down`: a cluster on emulated hosts, held for manual work until it is ended."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from emulation.ec2.emulated import EmulatedEc2, default_state_file
+from emulation.ec2.errors import Ec2EmulationError, HostError
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGURATION = ROOT / "emulation" / "demo" / "deployment.yaml"
+UP_TIMEOUT_SECONDS = 1800
+DOWN_TIMEOUT_SECONDS = 180
+_DONE = "up"
+_FAILED = "failed"
+
+
+def main() -> int:
+    """0 done, 1 failed, 2 wrong use."""
+    parser = argparse.ArgumentParser(prog="python -m emulation.ec2", description=__doc__)
+    parser.add_argument("verb", choices=("up", "hold", "status", "down"), help="hold: like up, in the foreground")
+    parser.add_argument("--config", type=Path, default=CONFIGURATION, help="what to deploy (default: the demo's)")
+    parser.add_argument("--with-images", action="store_true", help="build Spark's images and push them, too")
+    parser.add_argument("--disk-mib", type=int, help="size of a host's data volume (default: as this machine has)")
+    parser.add_argument("--state", type=Path, default=None, help="state file (default: in the work folder)")
+    options = parser.parse_args()
+    state = options.state or default_state_file()
+    try:
+        if options.verb == "up":
+            return _up(state, sys.argv[2:])
+        if options.verb == "hold":
+            return _hold(state, options)
+        return _status(state) if options.verb == "status" else _down(state)
+    except (Ec2EmulationError, HostError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+
+
+def _up(state: Path, arguments: list[str]) -> int:
+    if state.exists() and _alive(state):
+        raise Ec2EmulationError(f"a cluster is up already ({state}): `python -m emulation.ec2 down` ends it")
+    state.parent.mkdir(parents=True, exist_ok=True)
+    state.unlink(missing_ok=True)
+    log = state.with_suffix(".log")
+    result = state.with_suffix(".result")
+    result.unlink(missing_ok=True)
+    with log.open("wb") as output:
+        holder = subprocess.Popen(
+            [sys.executable, "-m", "emulation.ec2", "hold", *arguments],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    print(f"deploying onto emulated hosts; the log is {log}", flush=True)
+    deadline = time.monotonic() + UP_TIMEOUT_SECONDS
+    while not result.exists() and holder.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.5)
+    outcome = result.read_text() if result.exists() else _FAILED
+    if outcome != _DONE:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        print(f"Error: the cluster did not come up. The log ends:\n{tail}", file=sys.stderr)
+        if holder.poll() is None:
+            print(
+                "The hosts are still there to be looked at; `python -m emulation.ec2 down` ends them.", file=sys.stderr
+            )
+        return 1
+    return _status(state)
+
+
+def _hold(state: Path, options: argparse.Namespace) -> int:
+    from emulation.aws import EmbeddedAws, bootstrap
+    from emulation.engine import engine_lease
+    from sparkvault.toolchain import tool_environment
+
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with (
+        engine_lease() as engine,
+        EmbeddedAws(hosts="external") as aws,
+        EmulatedEc2(aws, engine, disk_mib=options.disk_mib, state_file=state) as ec2,
+    ):
+        bootstrap(aws, [ROOT / "node_modules" / ".bin" / "cdk"])
+        command = ["sparkvault", "deploy", "--config", str(options.config), "--yes"]
+        base = tool_environment()
+        environment = ec2.environment(base) if options.with_images else aws.environment(base)
+        command += [] if options.with_images else ["--without-images"]
+        state.with_suffix(".env").write_text(
+            "".join(f"export {name}={shlex.quote(value)}\n" for name, value in ec2.environment({}).items())
+        )
+        deployment = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
+        while deployment.poll() is None and not ended.wait(0.2):
+            pass
+        if deployment.poll() is None:
+            deployment.terminate()
+            deployment.wait(60)
+        state.with_suffix(".result").write_text(_DONE if deployment.returncode == 0 else _FAILED)
+        print(f"deployment: {deployment.returncode}; holding until SIGTERM", flush=True)
+        ended.wait()
+        print(aws.log(), flush=True)
+    return 0
+
+
+def _status(state: Path) -> int:
+    ec2 = _attached(state)
+    for host in ec2.hosts():
+        print(
+            f"{host.instance_id}  {host.address:<15}  {host.role:<8}  {'up' if host.up() else 'off'}  {host.container}"
+        )
+    engine = json.loads(state.read_text())["engine"]
+    print(f"\ndocker -H unix://{engine} exec -it CONTAINER bash\nsource {state.with_suffix('.env')}")
+    return 0
+
+
+def _down(state: Path) -> int:
+    if not state.exists():
+        return 0
+    process = int(json.loads(state.read_text())["process"])
+    if _alive(state):
+        os.kill(process, signal.SIGTERM)
+        deadline = time.monotonic() + DOWN_TIMEOUT_SECONDS
+        while _alive(state) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        if _alive(state):
+            raise Ec2EmulationError(f"process {process} has not ended within {DOWN_TIMEOUT_SECONDS} s")
+    for suffix in (".json", ".env", ".result"):
+        state.with_suffix(suffix).unlink(missing_ok=True)
+    return 0
+
+
+def _alive(state: Path) -> bool:
+    try:
+        process = int(json.loads(state.read_text())["process"])
+        return b"emulation.ec2" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return False
+
+
+def _attached(state: Path) -> EmulatedEc2:
+    return EmulatedEc2.attach(state)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,6 @@
+"""The enclave's own server in a process without a network, its security module simulated: for learning and tests."""
+
+from emulation.enclave.code_measurement import measure_code, policy_for
+from emulation.enclave.simulated import EnclaveDidNotStart, SimulatedEnclave
+
+__all__ = ["EnclaveDidNotStart", "SimulatedEnclave", "measure_code", "policy_for"]

@@ -1,0 +1,110 @@
+"""Runs the cluster's own SSM documents on a manager: all that a person can have done on a host."""
+
+import time
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from spark_constructs.naming import auto_scaling_group_name, document_name
+from sparkvault.account import Account
+from sparkvault.errors import NotAvailable, SparkvaultError, WaitTimeout
+
+#: How long a host may take to begin and finish a command, in seconds.
+COMMAND_SECONDS = 330.0
+
+_FINAL = {"Success", "Failed", "TimedOut", "Cancelled", "Undeliverable", "Terminated"}
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.3, 2.0
+
+
+class DeniedError(SparkvaultError):
+    """The caller's role may not run this document."""
+
+
+class Documents:
+    """The documents ``<cluster>-job.*`` and ``<cluster>-host.*``."""
+
+    def __init__(self, account: Account, cluster: str) -> None:
+        self._account = account
+        self._cluster = cluster
+        self._ssm = account.client("ssm")
+
+    def name(self, short: str) -> str:
+        """Full name of a document: ``job.submit`` → ``<cluster>-job.submit``."""
+        return document_name(self._cluster, short)
+
+    def managers(self) -> list[str]:
+        """Ids of the managers in service. Raises NotAvailable where there is none."""
+        group = auto_scaling_group_name(self._cluster, "managers")
+        found = self._account.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])
+        groups = found["AutoScalingGroups"]
+        if not groups:
+            raise NotAvailable(f"group {group} is not deployed", "run `sparkvault deploy`")
+        serving = [host["InstanceId"] for host in groups[0]["Instances"] if host["LifecycleState"] == "InService"]
+        if not serving:
+            raise NotAvailable(f"no manager of {group} is in service", "wait a little; `sparkvault status` shows them")
+        return serving
+
+    def run(self, short: str, job_id: str | None = None, *, seconds: float = COMMAND_SECONDS) -> str:
+        """Run a document on a manager and return what it printed.
+
+        Raises DeniedError, NotAvailable where no manager can be reached, SparkvaultError with what the document said
+        when it failed, WaitTimeout.
+        """
+        parameters = {"job": [job_id]} if job_id else {}
+        unreachable: ClientError | None = None
+        for instance in self.managers():
+            try:
+                sent = self._ssm.send_command(
+                    InstanceIds=[instance], DocumentName=self.name(short), Parameters=parameters
+                )
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == "InvalidInstanceId":
+                    unreachable = error
+                    continue
+                raise _refused(self.name(short), error) from error
+            return self._output(sent["Command"]["CommandId"], instance, short, seconds)
+        raise NotAvailable(
+            "no manager is connected to Systems Manager", "wait a little; `sparkvault status` shows the hosts"
+        ) from unreachable
+
+    def _output(self, command: str, instance: str, short: str, seconds: float) -> str:
+        deadline, pause = time.monotonic() + seconds, _FIRST_PAUSE
+        while time.monotonic() < deadline:
+            invocation = self._invocation(command, instance)
+            if invocation is not None and invocation["Status"] in _FINAL:
+                if invocation["Status"] == "Success":
+                    return str(invocation["StandardOutputContent"])
+                raise _failed(self.name(short), invocation)
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+        raise WaitTimeout(f"document {self.name(short)} on host {instance}", seconds, "see Run Command in the console")
+
+    def _invocation(self, command: str, instance: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = self._ssm.get_command_invocation(CommandId=command, InstanceId=instance)
+        except ClientError as error:
+            # Right after SendCommand the invocation may not be known yet.
+            if error.response["Error"]["Code"] == "InvocationDoesNotExist":
+                return None
+            raise _refused(command, error) from error
+        return found
+
+
+def _refused(what: str, error: ClientError) -> SparkvaultError:
+    code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+    if code in ("AccessDeniedException", "AccessDenied"):
+        return DeniedError(f"your role may not run document {what}: {message}", "use a role with the right policy")
+    if code in ("InvalidDocument", "DocumentDoesNotExist"):
+        return NotAvailable(f"there is no document {what}", "run `sparkvault deploy`")
+    return SparkvaultError(f"Systems Manager refuses document {what}: {message}")
+
+
+def _failed(what: str, invocation: dict[str, Any]) -> SparkvaultError:
+    said = [line for line in invocation["StandardErrorContent"].splitlines() if line.startswith("sparkvault: ")]
+    if said:
+        return SparkvaultError(said[-1].removeprefix("sparkvault: "))
+    return SparkvaultError(
+        f"document {what} ended as {invocation['StatusDetails']} (exit code {invocation['ResponseCode']}): "
+        f"{invocation['StandardErrorContent'].strip()[-500:] or 'it said nothing'}"
+    )

@@ -1,0 +1,19 @@
+"""Gives tests of the hosts' programs a world in which they run."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.swarm_world import World
+
+#: Modules of the agent that call the ``aws`` program.
+CALLERS = ("act", "authority", "observe", "parameters", "registry")
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """An empty account: no host, no swarm."""
+    made = World(tmp_path)
+    for module in CALLERS:
+        monkeypatch.setattr(f"sparkvault_host.agent.{module}.aws", made.aws)
+    return made
