@@ -20,9 +20,10 @@ from spark_constructs.host_notifications import HostNotifications, HostNotificat
 from spark_constructs.host_user_data import host_bundle
 from spark_constructs.instance_types import Architecture
 from spark_constructs.naming import parameter_name
+from spark_constructs.permissions import Permission
 from spark_constructs.swarm_authority import SwarmAuthority, SwarmAuthorityProps
 from spark_constructs.tenant_permissions import TenantCatalog
-from spark_constructs.tenant_roles import TenantAccess, TenantRoles, TenantRolesProps
+from spark_constructs.tenant_roles import EVENT_LOGS, TenantAccess, TenantRoles, TenantRolesProps
 
 
 @dataclass(frozen=True)
@@ -239,6 +240,10 @@ class Swarm(Construct):
             ),
         )
         self.workers.role.add(self.tenants.assume())
+        self.managers.role.add(
+            # The history server does not start on a folder that is not there, before the first job has made it.
+            Permission("EventLogFolder", ("s3:PutObject",), (props.job_bucket.arn_for_objects(f"{EVENT_LOGS}/"),))
+        )
 
     def _write_settings(self) -> None:
         props, settings = self._props, self._props.settings

@@ -81,6 +81,7 @@ def _up(state: Path, arguments: list[str]) -> int:
 def _hold(state: Path, options: argparse.Namespace) -> int:
     from emulation.aws import EmbeddedAws, bootstrap
     from emulation.engine import engine_lease
+    from sparkvault.project import WORK_FOLDER_VARIABLE
     from sparkvault.toolchain import tool_environment
 
     ended = threading.Event()
@@ -93,7 +94,8 @@ def _hold(state: Path, options: argparse.Namespace) -> int:
     ):
         bootstrap(aws, [ROOT / "node_modules" / ".bin" / "cdk"])
         command = ["sparkvault", "deploy", "--config", str(options.config), "--yes"]
-        base = tool_environment()
+        # A folder of its own: two deployments cannot share the CDK's output.
+        base = tool_environment() | {WORK_FOLDER_VARIABLE: str(state.with_suffix(".work"))}
         environment = ec2.environment(base) if options.with_images else aws.environment(base)
         command += [] if options.with_images else ["--without-images"]
         state.with_suffix(".env").write_text(

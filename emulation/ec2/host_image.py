@@ -30,7 +30,7 @@ AWS_CLI = "awscli==1.46.3"
 BUILD_TIMEOUT_SECONDS = 900
 #: Counted up when the code that builds the base changes what it makes.
 BASE_REVISION = 1
-_USER_DATA = "sparkvault-emulation-user-data.service"
+_ON = ("sparkvault-emulation-aws.service", "sparkvault-emulation-user-data.service")
 _MIRROR = "http://deb.debian.org/debian"
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "udev", "libnss-myhostname"),
@@ -124,7 +124,7 @@ def _overlay() -> bytes:
             entry.size, entry.mode = file.stat().st_size, 0o755 if os.access(file, os.X_OK) else 0o644
             with file.open("rb") as content:
                 archive.addfile(entry, content)
-        links = {f"multi-user.target.wants/{_USER_DATA}": f"/etc/systemd/system/{_USER_DATA}"}
+        links = {f"multi-user.target.wants/{unit}": f"/etc/systemd/system/{unit}" for unit in _ON}
         links |= {"default.target": "/lib/systemd/system/multi-user.target"} | dict.fromkeys(_MASKED, "/dev/null")
         for name, target in sorted(links.items()):
             link = tarfile.TarInfo(f"etc/systemd/system/{name}")

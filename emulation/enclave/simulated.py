@@ -20,7 +20,7 @@ import psutil
 from spark_enclave.attestation import MeasurementPolicy, TrustAnchor
 from spark_enclave.client import Trust
 
-_START_SECONDS: Final = 300.0
+_START_SECONDS: Final = 900.0
 _STOP_SECONDS: Final = 30.0
 #: In memory, as an enclave's whole file system is, and reachable by the sessions' own users.
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108
@@ -85,6 +85,7 @@ class SimulatedEnclave:
                 stderr=log,
                 text=True,
                 start_new_session=True,
+                env={**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "false"},
             )
         watchdog = threading.Timer(_START_SECONDS, self.process.kill)
         watchdog.start()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import docker
 
+from emulation.engine import spark_images
 from emulation.engine.capability import PROGRAM_PATH, find
 from emulation.engine.errors import EngineError, EngineMissing
 from emulation.engine.home import EngineHome
@@ -73,6 +74,9 @@ def ensure(home: EngineHome, client: Callable[[], docker.DockerClient], progress
         progress(f"making the base image {NAME} by debootstrap (about a minute)")
         with tempfile.TemporaryDirectory(dir=home.root, prefix="base-") as folder:
             _import(home, _root_file_system(Path(folder)), fingerprint)
+        engine = client()
+        spark_images.forget_all(engine)
+        engine.close()
     return NAME
 
 

@@ -51,7 +51,7 @@ class Engine:
     def spark_image(self, name: str, progress: Progress = silent) -> str:
         """Reference of our image of that stage (`master`, `worker`, `submit`, …), built where it is not there yet.
 
-        The name holds a fingerprint of `assets/spark-images` and the base: a change there makes another image.
+        The name holds a fingerprint of `assets/spark-images`: a change there makes another image.
         Raises EngineError with the build's last lines.
         """
         self.base_image(progress)

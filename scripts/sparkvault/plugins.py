@@ -55,17 +55,26 @@ def plugin_jar(name: str) -> Path:
 
 
 def run_plugin_tests(name: str) -> str:
-    """Run the plugin's own tests (`mvn test`); returns Maven's output. Raises SparkvaultError if one fails."""
+    """Run the plugin's own tests (`mvn test`), once for each state of sources and tests; returns Maven's output.
+
+    Raises SparkvaultError if one fails; a failure is never kept.
+    """
     module = _module(name)
-    with _locked(name), tempfile.TemporaryDirectory(prefix=f"sparkvault-{name}-") as folder:
-        return _maven(_stage(module, Path(folder)), "test", what=f"the tests of the plugin {name}")
+    kept = _cache() / f"{name}-tests-{fingerprint(name, 'src')}.log"
+    with _locked(name):
+        if kept.is_file():
+            return kept.read_text(encoding="utf-8")
+        with tempfile.TemporaryDirectory(prefix=f"sparkvault-{name}-") as folder:
+            output = _maven(_stage(module, Path(folder)), "test", what=f"the tests of the plugin {name}")
+        kept.write_text(output, encoding="utf-8")
+    return output
 
 
-def fingerprint(name: str) -> str:
-    """16 hexadecimal digits that change with any file that the plugin is built from."""
+def fingerprint(name: str, part: str = "src/main") -> str:
+    """16 hexadecimal digits that change with any file that the plugin (or that part of it) is built from."""
     digest = hashlib.sha256()
     module = _module(name)
-    for path in [module.parent / "pom.xml", *_sources(module)]:
+    for path in [module.parent / "pom.xml", *_sources(module, part)]:
         content = path.read_bytes()
         digest.update(f"{path.relative_to(module.parent)}\0{len(content)}\0".encode())
         digest.update(content)
@@ -80,10 +89,10 @@ def _module(name: str) -> Path:
     return parent / name
 
 
-def _sources(module: Path) -> Iterator[Path]:
-    """What the jar is made of: no tests, no documents, nothing that was built."""
+def _sources(module: Path, part: str) -> Iterator[Path]:
+    """What is built: no documents, nothing that was made, and of `src/main` no tests."""
     yield module / "pom.xml"
-    yield from sorted(path for path in (module / "src" / "main").rglob("*") if path.is_file())
+    yield from sorted(path for path in (module / part).rglob("*") if path.is_file())
 
 
 def _cache() -> Path:
@@ -172,5 +181,8 @@ def _run(command: list[str], folder: Path, what: str) -> tuple[int, str]:
 def _first_errors(output: str) -> str:
     # The compiler's warnings count as errors (-Werror), and only they name the place then.
     signs = ("ERROR", "*** FAILED ***", ": warning:")
-    lines = [line for line in output.splitlines() if any(sign in line for sign in signs)]
-    return "\n".join((lines or output.splitlines())[:12])
+    said = output.splitlines()
+    marked = [any(sign in line for sign in signs) for line in said]
+    # With the line after: scalatest says there what was expected.
+    lines = [line for line, own, before in zip(said, marked, [False, *marked], strict=False) if own or before]
+    return "\n".join((lines or said)[:12])

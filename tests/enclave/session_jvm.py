@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import queue
+import shutil
 import struct
 import subprocess
+import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from spark_enclave.tables import ClientKeys, TableKey, VerifiedManifest, verify_manifest, worker_table
+from spark_enclave.tables.encryption import encrypt_table
 from sparkvault.java import find_java
 from sparkvault.plugins import plugin_jar
 from sparkvault.targets.local.spark_home import find_spark
@@ -55,7 +60,7 @@ class Answer:
 class SessionJvm:
     """A worker process; every wait ends after `patience` seconds."""
 
-    def __init__(self, scratch: Path, memory_mib: int, patience: float = 120.0) -> None:
+    def __init__(self, scratch: Path, memory_mib: int = 768, *, start: bool = True, patience: float = 240.0) -> None:
         self.scratch, self.patience = scratch, patience
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.process = subprocess.Popen(
@@ -63,6 +68,7 @@ class SessionJvm:
                 find_java().program,
                 f"@{OPTIONS}",
                 f"-Xmx{memory_mib}m",
+                "-XX:TieredStopAtLevel=1",  # starts sooner on a busy machine
                 f"-Djava.io.tmpdir={scratch}",
                 "-cp",
                 f"{plugin_jar('enclave')}:{spark_jars()}/*",
@@ -79,8 +85,9 @@ class SessionJvm:
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._read_errors, daemon=True).start()
         self._last = 0
-        self.send({"do": "start", "memory_mib": memory_mib, "scratch": str(scratch)})
-        assert self.receive() == {"is": "ready"}
+        if start:
+            self.send({"do": "start", "memory_mib": memory_mib, "scratch": str(scratch)})
+            assert self.receive() == {"is": "ready"}
 
     @property
     def remarks(self) -> str:
@@ -132,8 +139,7 @@ class SessionJvm:
     def close(self) -> int:
         if self.process.poll() is None:
             self.send({"do": "close"})
-        code = self.process.wait(30)
-        return code
+        return self.process.wait(30)
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -146,16 +152,36 @@ class SessionJvm:
         assert self.process.stderr is not None
         self._errors.extend(iter(lambda: self.process.stderr.read(1), b""))  # type: ignore[union-attr]
 
-
-@contextmanager
-def session_jvm(scratch: Path, memory_mib: int = 1024) -> Iterator[SessionJvm]:
-    jvm = SessionJvm(scratch, memory_mib)
-    try:
-        yield jvm
-    finally:
-        jvm.process.kill()
-        jvm.process.wait(10)
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
 
 
-def rule_of(answers: Sequence[Answer]) -> list[str]:
-    return [answer.rule for answer in answers]
+@cache
+def shared_jvm() -> SessionJvm:
+    """One worker for all tests of this process that do not end it."""
+    scratch = Path(tempfile.mkdtemp(prefix="session-jvm-"))
+    jvm = SessionJvm(scratch)
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    atexit.register(jvm.kill)
+    return jvm
+
+
+KEYS = ClientKeys.new()
+
+
+def encrypted(folder: Path, name: str, rows: Any, *, version: int = 1) -> tuple[Path, VerifiedManifest, TableKey]:
+    """A pyarrow.Table, encrypted; where it lies, its manifest and its key."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(rows, folder / f"{name}.parquet")
+    key, out = KEYS.table_key(name), folder / f"{name}-{version}"
+    signed = encrypt_table(
+        [folder / f"{name}.parquet"], out, key, table_id=name, version=version, signing_key=KEYS.signing_key
+    )
+    return out, verify_manifest(signed.data, KEYS.public_key, version), key
+
+
+def message(folder: Path, name: str, rows: Any, *, version: int = 1) -> dict[str, Any]:
+    """A pyarrow.Table as one entry of a `tables` message."""
+    out, manifest, key = encrypted(folder, name, rows, version=version)
+    return worker_table(manifest, key, name=name, directory=out)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sparkvault.plugins import plugin_jar
+from tests.fargate import spark_before
 from tests.fargate.world import World
 
 
@@ -27,6 +28,12 @@ def fargate_plugin() -> Path:
 def shared_world(fargate_plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with World(tmp_path_factory.mktemp("fargate"), fargate_plugin) as world:
         yield world
+
+
+@pytest.fixture(scope="session")
+def spark_of_before(fargate_plugin: Path) -> Path:
+    """The Spark minor before ours."""
+    return spark_before.spark_of_before()
 
 
 @pytest.fixture

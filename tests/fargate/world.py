@@ -261,8 +261,3 @@ def is_right(job: Pending, maps: int = 8, records: int = 500, seconds: float = 1
     """The job's answer must be the known one."""
     answer = job.result(seconds)
     assert answer.get("answer") == known_answer(maps, records), f"{answer}\n{job.driver.log_text()[-6000:]}"
-
-
-def one_map_of(application: Application) -> Task:
-    """A task of the application whose executor is up."""
-    return next(task for task in application.tasks if task.alive)

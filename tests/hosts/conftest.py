@@ -16,4 +16,5 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path)
     for module in CALLERS:
         monkeypatch.setattr(f"sparkvault_host.agent.{module}.aws", made.aws)
+    monkeypatch.setattr("sparkvault_host.agent.act.issue", lambda job, tenant: f"token of {job}")
     return made

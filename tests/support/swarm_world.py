@@ -1,7 +1,8 @@
 """A stand-in for everything around a swarm agent: engines that form swarms, DynamoDB, Parameter Store, EC2, metadata.
 
-It enforces the rules that the agent's safety rests on: conditional writes, who may read which parameter, join tokens,
-versions of swarm objects, quorum. A host can lose power or its network; an agent can be killed around any effect it has.
+It enforces the rules that the agent's safety rests on: conditional writes, who may read which parameter, join
+tokens, versions of swarm objects, quorum. A host can lose power or its network; an agent can be killed around any
+effect it has.
 """
 
 from __future__ import annotations
@@ -256,6 +257,8 @@ class World:
             return [[each.id, each.lifecycle] for each in self.hosts.values() if each.lifecycle]
         if verb == "describe-instances":
             return [[each.id, each.address, each.state, f"{CLUSTER}-{each.role}s"] for each in self.hosts.values()]
+        if verb == "put-object":
+            return None
         if verb == "complete-lifecycle-action":
             return self._effect(lambda: self._complete(host))
         if verb == "set-instance-health":
@@ -365,7 +368,9 @@ class FakeEngine:
         if path == "/networks":
             return list(swarm.networks.values())
         if path == "/secrets":
-            return list(swarm.secrets.values())
+            (label,) = query["filters"]["label"]
+            key, _, kind = label.partition("=")
+            return [each for each in swarm.secrets.values() if each["Spec"]["Labels"].get(key) == kind]
         if path == "/tasks":
             return []
         raise AssertionError(f"the agent may not get {path} {query}")

@@ -95,6 +95,8 @@ BOTH, MANAGERS, NOBODY = {"manager", "worker"}, {"manager"}, set[str]()
         ("ssm:GetParameter", f"{PARAMETER}/swarm/workers-of-another/token", {}, MANAGERS),
         ("ssm:PutParameter", WORKER_TOKEN, {}, MANAGERS),
         ("ssm:DeleteParameter", MANAGER_TOKEN, {}, MANAGERS),
+        ("ssm:GetParameters", f"{PARAMETER}/swarm/desired", {}, MANAGERS),
+        ("ssm:PutParameter", f"{PARAMETER}/swarm/desired", {}, NOBODY),
         ("ssm:GetParameter", PARAMETER.replace(CLUSTER, "other") + "/swarm/worker/token", {}, NOBODY),
         ("kms:Decrypt", KEY_ARN, VIA_SSM | {"kms:EncryptionContext:PARAMETER_ARN": WORKER_TOKEN}, BOTH),
         ("kms:Decrypt", KEY_ARN, VIA_SSM | {"kms:EncryptionContext:PARAMETER_ARN": MANAGER_TOKEN}, MANAGERS),

@@ -65,8 +65,8 @@ def aws(
 ) -> Any:
     """Call ``aws`` and return its parsed JSON; None where it prints nothing.
 
-    ``secret_input`` holds parameters of the call by the names of the API (``{"Value": …}``); they go through standard
-    input, so that no other process sees them. Raises AwsError.
+    ``secret_input`` holds parameters of the call by the names of the API (``{"Value": …}``); they go through a
+    file in memory, so that no other process sees them. Raises AwsError.
 
     Example::
 
@@ -88,16 +88,21 @@ def aws(
 
 def _once(call: str, arguments: tuple[str, ...], secret_input: Mapping[str, Any] | None, timeout_seconds: float) -> Any:
     command = ["aws", *arguments, "--output", "json", "--cli-connect-timeout", "5", "--cli-read-timeout", "20"]
-    content = None
+    memory = None
     if secret_input is not None:
-        command += ["--cli-input-json", "file:///dev/stdin"]
-        content = json.dumps(dict(secret_input))
+        # A file that is in memory alone and that only our child has. Not a pipe: the program reads it twice.
+        memory = os.memfd_create("input")
+        os.write(memory, json.dumps(dict(secret_input)).encode())
+        command += ["--cli-input-json", f"file:///proc/self/fd/{memory}"]
     environment = {"AWS_RETRY_MODE": "standard", "AWS_MAX_ATTEMPTS": "2", **os.environ, "AWS_PAGER": ""}
+    for ours in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
+        # The program may be Python, too, and none of ours.
+        environment.pop(ours, None)
     try:
         done = subprocess.run(
             command,
-            input=content,
-            stdin=None if content is not None else subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            pass_fds=() if memory is None else (memory,),
             capture_output=True,
             timeout=timeout_seconds,
             env=environment,
@@ -108,6 +113,9 @@ def _once(call: str, arguments: tuple[str, ...], secret_input: Mapping[str, Any]
         raise AwsError(TIMED_OUT, f"no answer within {timeout_seconds:.0f} s", call) from error
     except OSError as error:
         raise AwsError("NotInstalled", str(error), call) from error
+    finally:
+        if memory is not None:
+            os.close(memory)
     if done.returncode != 0:
         raise _failure(call, done.stderr)
     if not done.stdout.strip():

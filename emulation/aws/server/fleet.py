@@ -157,7 +157,7 @@ class Fleet:
             with self.lock:
                 before = copy.copy(instance._state)
                 gone = instance.state in ("terminated", "shutting-down")
-                if not self.attached or (instance.state == "stopped" and interim == "shutting-down"):
+                if not self.attached:
                     return original(instance)
                 if gone or instance.state == interim:
                     return before

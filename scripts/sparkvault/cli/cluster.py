@@ -9,7 +9,7 @@ from sparkvault.cli.options import ConfigOption, JsonOption, TargetOption
 from sparkvault.console import out, print_json, result, table
 from sparkvault.errors import NotAvailable, SparkvaultError, UsageError
 from sparkvault.project import load_deployment
-from sparkvault.targets.protocol import UI_NAMES, ClusterStatus, UiName
+from sparkvault.targets.protocol import UI_NAMES, ClusterStatus, Rotating, UiName
 from sparkvault.targets.registry import MODULES, find_target
 
 
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
     app.command()(ui)
     app.command()(scale)
+    app.command()(rotate)
 
 
 def status(target: TargetOption = None, config: ConfigOption = None, json: JsonOption = False) -> None:
@@ -93,3 +94,11 @@ def scale(
 ) -> None:
     """Bring the cluster to that many workers; those that go are drained first."""
     show(find_target(target or "local", load_deployment(config)).scale(workers))
+
+
+def rotate(target: TargetOption = None, config: ConfigOption = None) -> None:
+    """Replace the secrets by which hosts join and Spark's parts know each other; running jobs go on."""
+    place = find_target(target or "swarm", load_deployment(config))
+    if not isinstance(place, Rotating):
+        raise UsageError(f"target {place.name} has no secrets to rotate", "use --target swarm")
+    result(place.rotate())

@@ -34,6 +34,9 @@ def submit(
     detach: Annotated[
         bool, typer.Option("--detach/--follow", help="Return at once, or show the output to its end.")
     ] = False,
+    supervise: Annotated[
+        bool, typer.Option("--supervise", help="Start a driver that fails again, up to three times (swarm).")
+    ] = False,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -45,6 +48,8 @@ def submit(
     if tenant not in deployment.tenant_names():
         raise UsageError(f"there is no tenant {tenant!r}", f"tenants are {', '.join(deployment.tenant_names())}")
     place = find_target(target or "local", deployment)
+    if supervise and place.name == "local":
+        raise UsageError("--supervise is for drivers inside a cluster", "leave it out, or use --target swarm")
     record = place.submit(
         JobSpec(
             id=new_job_id(),
@@ -53,6 +58,7 @@ def submit(
             application=application,
             arguments=arguments or [],
             spark_arguments=spark_arguments(ctx),
+            supervise=supervise,
         )
     )
     say(f"job {record.id} on {place.name}")

@@ -1,5 +1,7 @@
 """`sparkvault local`: a Spark cluster on this machine, up and down."""
 
+from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +11,15 @@ from sparkvault.cli.options import JsonOption
 from sparkvault.console import print_json, progress, result
 from sparkvault.errors import NotAvailable
 from sparkvault.targets.local.cluster import LocalCluster
+
+
+class EngineOption(Enum):
+    """What runs the cluster's daemons."""
+
+    AUTO = "auto"
+    DOCKER = "docker"
+    PROCESS = "process"
+
 
 app = typer.Typer(no_args_is_help=True, help="A Spark cluster on this machine.")
 
@@ -26,11 +37,19 @@ def up(
         int | None,
         typer.Option(envvar="CORES", min=1, help="Cores a worker offers.", show_default="its share of the machine"),
     ] = None,
+    engine: Annotated[
+        EngineOption,
+        typer.Option(help="`docker`: containers on spark-network; `process`: plain processes; `auto`: what is there."),
+    ] = EngineOption.AUTO,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="With containers: the folder whose files jobs see.", show_default="the current folder"),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Start a secured Spark standalone cluster on this machine; it goes on when the terminal closes."""
     with progress("starting Spark") as tell:
-        status = LocalCluster().up(workers, memory, cores, progress=tell)
+        status = LocalCluster().up(workers, memory, cores, engine=engine.value, data=data, progress=tell)
     if json:
         print_json(as_data(status))
         return

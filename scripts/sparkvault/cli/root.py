@@ -2,7 +2,7 @@
 
 import typer
 
-from sparkvault.cli import bench, cluster, config, doctor, jobs, local, stacks
+from sparkvault.cli import bench, cluster, config, doctor, enclave, encrypt, grant, jobs, keys, local, query, stacks
 
 app = typer.Typer(
     name="sparkvault",
@@ -34,6 +34,8 @@ def root(
 
 
 app.add_typer(config.app, name="config")
-for module in (stacks, cluster, jobs, doctor, bench):
+for module in (stacks, cluster, jobs, doctor, bench, encrypt, grant, query):
     module.register(app)
 app.add_typer(local.app, name="local")
+app.add_typer(keys.app, name="keys")
+app.add_typer(enclave.app, name="enclave")

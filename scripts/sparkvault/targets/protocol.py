@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from sparkvault.jobs import JobRecord, JobSpec
 
@@ -70,3 +70,11 @@ class Target(Protocol):
 
     def scale(self, workers: int) -> ClusterStatus:
         """Bring the cluster to that many workers or executors, draining those that go."""
+
+
+@runtime_checkable
+class Rotating(Protocol):
+    """A target whose secrets can be replaced while it runs."""
+
+    def rotate(self) -> str:
+        """Replace join data and RPC secret; returns what was done."""

@@ -69,6 +69,9 @@ def _guarded(
             return await method(self, request, context)
         except (grpc.aio.AbortError, grpc.RpcError):
             raise
+        except grpc.aio.InternalError:
+            # The peer went away in the middle, or sent more than gRPC takes: there is nobody to answer.
+            raise asyncio.CancelledError from None
         except MessageMalformed:
             await _stop(context, _MALFORMED)
         except NumberRefused:

@@ -7,14 +7,15 @@ import contextlib
 import logging
 import os
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError, Message
 
-from spark_enclave.protocol.enclave_pb2_grpc import add_EnclaveServicer_to_server
+from spark_enclave.protocol import enclave_pb2 as wire
 from spark_enclave.protocol.limits import MAX_MESSAGE_BYTES
 from spark_enclave.server.attestation_device import AttestationDevice
 from spark_enclave.server.boot_identity import BootIdentity
@@ -22,6 +23,8 @@ from spark_enclave.server.broker import Broker
 from spark_enclave.server.session_worker import WorkerCommand
 from spark_enclave.server.settings import Settings
 from spark_enclave.server.worker_pool import WorkerPool
+
+_Message = TypeVar("_Message", bound=Message)
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +58,7 @@ async def serving(
     pool = WorkerPool(command, settings)
     broker = Broker(identity, device, pool, settings)
     server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=settings.concurrent_calls)
-    add_EnclaveServicer_to_server(broker, server)  # type: ignore[no-untyped-call]
+    server.add_generic_rpc_handlers((_handlers(broker),))
     credentials = grpc.ssl_server_credentials([(identity.tls_key_pem, identity.certificate_pem)])
     old = os.umask(0o077)
     try:
@@ -76,3 +79,40 @@ async def serving(
         await broker.close()
         with contextlib.suppress(OSError):
             settings.scratch.rmdir()
+
+
+def _handlers(broker: Broker) -> grpc.GenericRpcHandler[Any, Any]:
+    """The broker's methods, with a reading of requests that never raises: gRPC would answer with the error's text."""
+    unary, to_stream, from_stream = (
+        grpc.unary_unary_rpc_method_handler,
+        grpc.unary_stream_rpc_method_handler,
+        grpc.stream_unary_rpc_method_handler,
+    )
+    methods = {
+        "Attest": unary(broker.Attest, _reading(wire.AttestRequest), wire.AttestReply.SerializeToString),
+        "OpenSession": unary(
+            broker.OpenSession, _reading(wire.OpenSessionRequest), wire.OpenSessionReply.SerializeToString
+        ),
+        "PutTable": from_stream(broker.PutTable, _reading(wire.PutTableRequest), wire.PutTableReply.SerializeToString),
+        "Query": unary(broker.Query, _reading(wire.QueryRequest), wire.QueryReply.SerializeToString),
+        "FetchResult": to_stream(
+            broker.FetchResult, _reading(wire.FetchResultRequest), wire.ResultChunk.SerializeToString
+        ),
+        "Health": unary(broker.Health, _reading(wire.HealthRequest), wire.HealthReply.SerializeToString),
+    }
+    name = wire.DESCRIPTOR.services_by_name["Enclave"].full_name
+    if methods.keys() != {method.name for method in wire.DESCRIPTOR.services_by_name["Enclave"].methods}:
+        raise AssertionError("every method of the service has a handler")
+    return grpc.method_handlers_generic_handler(name, methods)
+
+
+def _reading(kind: type[_Message]) -> Callable[[bytes], _Message]:
+    def read(data: bytes) -> _Message:
+        message = kind()
+        try:
+            message.ParseFromString(data)
+        except DecodeError:
+            return kind()  # an empty message, which every method refuses
+        return message
+
+    return read

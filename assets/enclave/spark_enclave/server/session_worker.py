@@ -7,9 +7,9 @@ import contextlib
 import errno
 import logging
 import os
-import resource
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 WorkerCommand = Callable[[int, Path], Sequence[str]]
 
 _MIB: Final = 1 << 20
+_LAUNCHER: Final = Path(__file__).with_name("session_launcher.py")
 _PIPE_BYTES: Final = 4 << 20
 _CLOSE_SECONDS: Final = 3.0
 _KILL_SECONDS: Final = 10.0
@@ -85,11 +86,10 @@ class SessionWorker:
         """Start one and wait until its Spark is up; raises WorkerGone when it does not come up in time."""
         uid = users.take()
         folder = Path(tempfile.mkdtemp(prefix="session-", dir=settings.scratch))
-        identity: dict[str, object] = {}
         if uid is not None:
             os.chown(folder, uid, uid)
-            identity = {"user": uid, "group": uid, "extra_groups": []}
         process = await _spawn(
+            *_launching(uid, settings),
             *command(settings.heap_mib, folder),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -99,11 +99,9 @@ class SessionWorker:
             cwd=folder,
             env={"LANG": "C.UTF-8", "HOME": str(folder), "PATH": "/usr/bin:/bin"},
             start_new_session=True,
-            **identity,
         )
         worker = cls(process, folder, uid, users)
         try:
-            _limit(process.pid, settings)
             await worker._send({"do": "start", "memory_mib": settings.heap_mib, "scratch": str(folder)})
             async with asyncio.timeout(settings.worker_start_seconds):
                 answer = await worker_frames.read(worker._out)
@@ -228,13 +226,8 @@ def _ending(frame: dict[str, object], number: int) -> Finished | Refused | Faile
     raise WorkerGone("the worker gave an answer that there is not")
 
 
-def _limit(process: int, settings: Settings) -> None:
-    """No core files, few descriptors, and no more memory than its share: a session that grows hurts itself alone."""
+def _launching(uid: int | None, settings: Settings) -> list[str]:
+    """What comes before the worker's own command: no core files, no more memory than its share, its own user."""
     memory = (settings.heap_mib + settings.heap_mib // 4 + _BESIDE_HEAP_MIB) * _MIB
-    for kind, most in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 4096),
-        (resource.RLIMIT_DATA, memory),
-        (resource.RLIMIT_FSIZE, settings.heap_mib * _MIB),
-    ):
-        resource.prlimit(process, kind, (most, most))
+    user = "-" if uid is None else str(uid)
+    return [sys.executable, "-I", str(_LAUNCHER), user, str(memory), str(settings.heap_mib * _MIB)]

@@ -105,7 +105,7 @@ class Agent:
             self._observer.forget()
             return RESTLESS
         self._rests.done(action)
-        self._observer.forget()
+        self._observer.learn(action)
         return AFTER_ACTION
 
     def _tell(self, is_ready: bool, words: str) -> None:

@@ -22,8 +22,10 @@ from sparkvault_host.agent.parameters import (
 )
 from sparkvault_host.agent.records import Records
 from sparkvault_host.agent.registry import pull
-from sparkvault_host.agent.services import NETWORK, OVERLAY_POOL, OVERLAY_SUBNET_BITS
+from sparkvault_host.agent.services import EVENT_LOGS, NETWORK, OVERLAY_POOL, OVERLAY_SUBNET_BITS
 from sparkvault_host.aws_cli import aws
+from sparkvault_host.broker.client import issue
+from sparkvault_host.broker.sources import HISTORY_JOB, HISTORY_TENANT
 from sparkvault_host.engine_api import EngineApi, EngineError
 from sparkvault_host.errors import HostError
 from sparkvault_host.identity import HostIdentity
@@ -70,6 +72,7 @@ class Actor:
             model.CreateSecret: self._create_secret,
             model.RemoveSecret: self._remove_secret,
             model.CreateBrokerKey: self._create_broker_key,
+            model.CreateHistoryToken: self._create_history_token,
             model.CreateService: self._create_service,
             model.UpdateService: self._update_service,
             model.RemoveService: self._remove_service,
@@ -186,6 +189,13 @@ class Actor:
     def _create_broker_key(self, action: model.CreateBrokerKey) -> None:
         del action
         publish_secret(broker_key_parameter(self._identity), new_broker_key(), self._parameter_key())
+
+    def _create_history_token(self, action: model.CreateHistoryToken) -> None:
+        # The server does not start on a folder that is not there, and no job may have run yet.
+        aws("s3api", "put-object", "--bucket", self._identity.job_bucket, "--key", f"{EVENT_LOGS}/")
+        token = issue(HISTORY_JOB, HISTORY_TENANT)
+        data = base64.b64encode(token.encode()).decode()
+        self._unless_there("/secrets/create", {"Name": action.name, "Labels": {model.SECRET: "history"}, "Data": data})
 
     def _unless_there(self, path: str, body: dict[str, Any]) -> None:
         try:

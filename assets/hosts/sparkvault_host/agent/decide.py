@@ -27,6 +27,7 @@ from sparkvault_host.agent.model import (
     ClaimAuthority,
     CompleteLifecycle,
     CreateBrokerKey,
+    CreateHistoryToken,
     CreateNetwork,
     CreateSecret,
     CreateService,
@@ -55,6 +56,7 @@ from sparkvault_host.agent.model import (
     WithdrawJoinData,
 )
 from sparkvault_host.agent.services import RPC_SECRET, wanted_services, worker_size
+from sparkvault_host.broker.tokens import LIFETIME_SECONDS
 
 #: Seconds after which an engine that does not answer makes the host a sick one.
 ENGINE_PATIENCE = 120.0
@@ -64,6 +66,8 @@ JOIN_PATIENCE = 60.0
 QUORUM_PATIENCE = 45.0
 #: Seconds that a node without an instance is left alone: EC2's answers lag behind.
 STRANGER_PATIENCE = 120.0
+#: Seconds after which the history server gets a new token: half of what one is good for.
+HISTORY_TOKEN_AGE = LIFETIME_SECONDS / 2
 #: Seconds that the last manager waits for the instance that will replace it to appear.
 SUCCESSOR_PATIENCE = 60.0
 #: Seconds without an engine after which a host that must go has nothing left to hand over.
@@ -411,6 +415,8 @@ def _provide(snapshot: Snapshot, swarm: Swarm) -> Iterator[Action]:
         yield CreateSecret(f"{RPC_SECRET}-1")
     if not snapshot.broker_key_there:
         yield CreateBrokerKey()
+    elif not swarm.history_tokens or swarm.history_token_age > HISTORY_TOKEN_AGE:
+        yield CreateHistoryToken(f"spark-history-token-{int(snapshot.now)}")
 
 
 # What runs
@@ -483,7 +489,7 @@ def _leave_as_manager(snapshot: Snapshot, engine: Engine, drain: Drain, done: tu
     others = [each for each in snapshot.instances or () if each.role == MANAGER and each.stays]
     if not others and snapshot.now - drain.started > SUCCESSOR_PATIENCE:
         return done
-    if not engine.leads or snapshot.swarm is None:
+    if not engine.leads or snapshot.swarm is None or not _leads_the_right_swarm(snapshot):
         # The one that leads demotes this one.
         return ()
     own = next((each for each in snapshot.swarm.nodes if each.id == engine.node_id), None)

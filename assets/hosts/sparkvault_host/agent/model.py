@@ -135,6 +135,10 @@ class Swarm:
     """Id of the overlay network, empty where it is missing."""
     secrets: tuple[tuple[str, str], ...] = ()
     """The RPC secrets, oldest first: name and id."""
+    history_tokens: tuple[tuple[str, str], ...] = ()
+    """Tokens with which the history server gets its credentials, oldest first: name and id."""
+    history_token_age: float = 0.0
+    """Of the newest one, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +227,8 @@ class Snapshot:
     log_group: str = ""
     log_region: str = ""
     log_endpoint: str = ""
+    """Other addresses than AWS's own, where the host was given some."""
+    s3_endpoint: str = ""
     job_bucket: str = ""
 
 
@@ -345,6 +351,13 @@ class CreateBrokerKey:
 
 
 @dataclass(frozen=True)
+class CreateHistoryToken:
+    """Give the history server a token for the credentials broker, and a folder to read."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class CreateService:
     """Make a service."""
 
@@ -419,6 +432,7 @@ Action = Union[
     CreateSecret,
     RemoveSecret,
     CreateBrokerKey,
+    CreateHistoryToken,
     CreateService,
     UpdateService,
     RemoveService,

@@ -21,15 +21,23 @@ from sparkvault_host.agent.model import (
     SPOT,
     TERMINATING,
     WORKER,
+    Action,
+    Authority,
+    ClaimAuthority,
     Container,
+    CreateBrokerKey,
     Engine,
     Instance,
+    LeaveSwarm,
     Membership,
     Node,
+    PublishJoinData,
     Service,
     Settings,
     Snapshot,
     Swarm,
+    UpdateAuthority,
+    WithdrawJoinData,
 )
 from sparkvault_host.agent.parameters import ParameterError, read_join_data, read_wanted
 from sparkvault_host.agent.records import Records
@@ -39,7 +47,7 @@ from sparkvault_host.engine_api import EngineApi, EngineError
 from sparkvault_host.identity import HostIdentity, Metadata, MetadataError, kernel_has_esp
 
 #: Seconds that an answer of AWS is good for: while the host is not settled, and once it is.
-RESTLESS_SECONDS, SETTLED_SECONDS = 2.0, 10.0
+RESTLESS_SECONDS, SETTLED_SECONDS = 3.0, 10.0
 #: Seconds between looks at what rarely changes: wanted settings, published images, join data.
 SLOW_SECONDS = 20.0
 #: Seconds that all hosts get to pull a newly published image before services change to it.
@@ -86,9 +94,27 @@ class Observer:
         return self._wanted[1] if self._wanted else ""
 
     def forget(self) -> None:
-        """After an action: what was seen before it is not true any more."""
+        """After an action that failed: what it rested on may not be true any more."""
         for name in [name for name in self._kept if name != "wanted"]:
             del self._kept[name]
+
+    def learn(self, action: Action) -> None:
+        """After an action that was done: what AWS would now answer, without asking."""
+        now = self._clock()
+        if isinstance(action, ClaimAuthority):
+            self._kept["authority"] = (now, Authority(action.epoch, self._identity.instance, action.swarm_id))
+        elif isinstance(action, UpdateAuthority):
+            self._kept["authority"] = (now, action.authority)
+        elif isinstance(action, LeaveSwarm):
+            self._kept.pop("authority", None)
+        elif isinstance(action, (PublishJoinData, WithdrawJoinData, CreateBrokerKey)) and "join" in self._kept:
+            then, (published, has_key) = self._kept["join"]
+            if isinstance(action, CreateBrokerKey):
+                has_key = True
+            else:
+                content = action.content if isinstance(action, PublishJoinData) else None
+                published = {**published, action.role: content}
+            self._kept["join"] = (then, (published, has_key))
 
     def observe(self) -> Snapshot:
         """Everything that can be learnt now; what cannot is None or flagged."""
@@ -140,6 +166,7 @@ class Observer:
             log_group=identity.log_group,
             log_region=identity.region,
             log_endpoint=os.environ.get("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS") or os.environ.get("AWS_ENDPOINT_URL", ""),
+            s3_endpoint=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", ""),
             job_bucket=identity.job_bucket,
         )
 
@@ -223,6 +250,7 @@ class Observer:
         try:
             found = self._engine.get("/swarm")
             tokens = found["JoinTokens"]
+            history = self._see_secrets("history")
             return Swarm(
                 id=found["ID"],
                 version=found["Version"]["Index"],
@@ -231,7 +259,9 @@ class Observer:
                 nodes=tuple(self._see_node(each, engine, now) for each in self._engine.get("/nodes")),
                 services=tuple(self._see_services()),
                 network=self._see_network(),
-                secrets=self._see_secrets(),
+                secrets=tuple(each[:2] for each in self._see_secrets("rpc")),
+                history_tokens=tuple(each[:2] for each in history),
+                history_token_age=now - history[-1][2] if history else 0.0,
             )
         except EngineError:
             return None
@@ -292,10 +322,11 @@ class Observer:
                 return str(each["Id"])
         return ""
 
-    def _see_secrets(self) -> tuple[tuple[str, str], ...]:
-        found = self._engine.get("/secrets", filters={"label": [f"{SECRET}=rpc"]}) or []
+    def _see_secrets(self, kind: str) -> list[tuple[str, str, float]]:
+        """Name, id and time of the secrets of a kind, oldest first."""
+        found = self._engine.get("/secrets", filters={"label": [f"{SECRET}={kind}"]}) or []
         ordered = sorted(found, key=lambda each: str(each["CreatedAt"]))
-        return tuple((each["Spec"]["Name"], each["ID"]) for each in ordered)
+        return [(each["Spec"]["Name"], each["ID"], _seconds(str(each["CreatedAt"]))) for each in ordered]
 
     # AWS
 

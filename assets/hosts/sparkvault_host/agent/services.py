@@ -20,8 +20,12 @@ from sparkvault_host.agent.model import (
     Settings,
     Snapshot,
 )
+from sparkvault_host.broker.client import TOKEN_FILE
+from sparkvault_host.broker.client import environment as broker_environment
 
 NETWORK = "spark-overlay-net"
+#: Folder of the job bucket that drivers write event logs to.
+EVENT_LOGS = "eventlog"
 RPC_SECRET = "spark-rpc-secret"  # noqa: S105 - the name of a file, as the images know it
 
 #: Addresses of overlay networks: apart from the engine's own 198.18.0.0/16 and from any VPC (RFC 2544).
@@ -99,6 +103,8 @@ def wanted_services(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
         for size in _sizes(swarm.nodes, settings):
             service = _worker(frame, size, configured=_is_configured(settings))
             found[service["Name"]] = service
+    if "submit" in images and swarm.history_tokens:
+        found["spark-history"] = _history(frame, *swarm.history_tokens[-1])
     return found
 
 
@@ -127,7 +133,7 @@ class _Frame:
         memory_mib: int,
         processes: int,
         mounts: Iterable[Mapping[str, Any]] = (),
-        secrets: bool = True,
+        token: tuple[str, str] | None = None,
         grace_seconds: int = 30,
         parallel: int = 1,
         labels: Mapping[str, str] | None = None,
@@ -146,9 +152,15 @@ class _Frame:
             # They lie on the encrypted volume and go with the container.
             "Mounts": [{"Type": "volume", "Target": "/tmp"}, *mounts],  # noqa: S108
         }
-        if secrets:
-            file = {"Name": RPC_SECRET, "UID": _USER, "GID": _USER, "Mode": 0o400}
-            container["Secrets"] = [{"File": file, "SecretID": self.secret_id, "SecretName": self.secret_name}]
+        files = {RPC_SECRET: (self.secret_name, self.secret_id), **({TOKEN_FILE: token} if token else {})}
+        container["Secrets"] = [
+            {
+                "File": {"Name": file, "UID": _USER, "GID": _USER, "Mode": 0o400},
+                "SecretID": secret_id,
+                "SecretName": secret_name,
+            }
+            for file, (secret_name, secret_id) in files.items()
+        ]
         task: dict[str, Any] = {
             "ContainerSpec": container,
             "Resources": {"Limits": {"MemoryBytes": memory_mib * _MIB, "Pids": processes}},
@@ -272,6 +284,33 @@ def _worker(frame: _Frame, size: Size, *, configured: bool) -> dict[str, Any]:
         grace_seconds=_DRAIN_SECONDS + 10,
         # Coarse steps: the specification must not change with every host that comes.
         parallel=4 if len(workers) > 16 else 1,
+    )
+
+
+def _history(frame: _Frame, token_name: str, token_id: str) -> dict[str, Any]:
+    """On a worker, for there is the broker that knows its token; it reads event logs and nothing else."""
+    snapshot = frame.snapshot
+    environment = {
+        **broker_environment(),
+        "AWS_REGION": snapshot.log_region,
+        "SPARK_HISTORY_LOG_DIR": f"s3a://{snapshot.job_bucket}/{EVENT_LOGS}",
+        "SPARK_LOG_LEVEL": snapshot.settings.log_level,
+    }
+    if snapshot.s3_endpoint:
+        environment["AWS_ENDPOINT_URL_S3"] = snapshot.s3_endpoint
+        environment["SPARK_HISTORY_OPTS"] = "-Dspark.hadoop.fs.s3a.path.style.access=true"
+    return frame.service(
+        "spark-history",
+        "spark-history",
+        "submit",
+        mode={"Replicated": {"Replicas": 1}},
+        constraints=["node.role==worker"],
+        command={"Hostname": "spark-history", "Args": ["history"]},
+        environment=environment,
+        memory_mib=1536,
+        processes=1024,
+        mounts=[{"Type": "volume", "Target": "/opt/spark/work-dir"}],
+        token=(token_name, token_id),
     )
 
 

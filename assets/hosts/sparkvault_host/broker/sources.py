@@ -15,8 +15,9 @@ BRIDGE = "docker_gwbridge"
 
 #: Labels that the agent and the launcher give to containers.
 SERVICE, JOB, TENANT = "sparkvault.service", "sparkvault.job", "sparkvault.tenant"
-#: What the history server's token calls itself.
+#: What the history server's token calls itself; no tenant's name can hold an underscore.
 HISTORY_JOB = "history"
+HISTORY_TENANT = "_history"
 
 #: Seconds that an address is believed to be the same container's.
 KEPT_SECONDS = 5.0

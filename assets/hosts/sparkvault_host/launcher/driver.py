@@ -11,11 +11,14 @@ import json
 import os
 import shutil
 import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 ENTRYPOINT = "/opt/entrypoint.sh"
 FILES = Path("/opt/spark/work-dir/files")
+CREDENTIALS_ATTEMPTS = 5
 _PIECE = 1 << 20
 
 
@@ -48,7 +51,7 @@ def prepare(launch: dict[str, Any]) -> None:
     from pyarrow import fs
 
     endpoint = launch.get("endpoint") or ""
-    where: dict[str, Any] = {"region": launch["region"], "connect_timeout": 5, "request_timeout": 30}
+    where: dict[str, Any] = {"region": launch["region"], "connect_timeout": 5, "request_timeout": 30, **credentials()}
     if endpoint:
         scheme, _, address = endpoint.partition("://")
         where |= {"scheme": scheme, "endpoint_override": address.rstrip("/")}
@@ -66,6 +69,28 @@ def prepare(launch: dict[str, Any]) -> None:
                 fetch(source, file)
         except OSError as error:
             raise DriverError(f"the job's file {file['name']} cannot be fetched: {error}") from error
+
+
+def credentials() -> dict[str, str]:
+    """The tenant's, from the broker; Arrow's own SDK does not read the token's file. Raises DriverError."""
+    address = os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
+    token = Path(os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]).read_text(encoding="utf-8").strip()
+    request = urllib.request.Request(address, headers={"Authorization": token})  # noqa: S310 - the broker of this host
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for attempt in range(1, CREDENTIALS_ATTEMPTS + 1):
+        try:
+            with opener.open(request, timeout=10) as answer:
+                given = json.load(answer)
+            break
+        except (OSError, ValueError) as error:
+            if attempt == CREDENTIALS_ATTEMPTS:
+                raise DriverError(f"the credentials broker gives no credentials: {error}") from error
+            time.sleep(attempt)
+    return {
+        "access_key": given["AccessKeyId"],
+        "secret_key": given["SecretAccessKey"],
+        "session_token": given["Token"],
+    }
 
 
 def fetch(source: Any, file: dict[str, Any]) -> None:

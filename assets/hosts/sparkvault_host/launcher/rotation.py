@@ -17,7 +17,8 @@ _ATTEMPTS = 5
 
 def rotate(engine: EngineApi, timeout_seconds: float = TIMEOUT_SECONDS) -> str:
     """Returns what was done. Raises LauncherError if it is not done in time, EngineError."""
-    wanted = str(int(time.time()))
+    # The agent makes a new RPC secret of this number as well as new tokens.
+    wanted = f"rpc:{int(time.time())}"
     for attempt in range(1, _ATTEMPTS + 1):
         swarm = engine.get("/swarm")
         spec = swarm["Spec"]

@@ -3,15 +3,18 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
+from sparkvault import spark_images
 from sparkvault.errors import NotAvailable, SparkvaultError, UsageError, WaitTimeout
 from sparkvault.java import find_java
 from sparkvault.targets.local import spark_conf
+from sparkvault.targets.local.docker_engine import IMAGES, MASTER_URL, DockerEngine
 from sparkvault.targets.local.folder import LocalFolder, unwritable
 from sparkvault.targets.local.interruption import interruptible, uninterrupted
 from sparkvault.targets.local.job_folder import JobFolders
@@ -31,6 +34,7 @@ from sparkvault.targets.local.processes import end_all, marked
 from sparkvault.targets.local.spark_home import find_spark
 from sparkvault.targets.local.state import ClusterState, Daemon, read_state, write_state
 from sparkvault.targets.protocol import ClusterStatus, Component
+from sparkvault.toolchain import docker_engine
 
 Progress = Callable[[str], None]
 
@@ -43,7 +47,10 @@ DRAIN_TIMEOUT_SECONDS = 60.0
 PORT_ATTEMPTS = 3
 
 _POLL_SECONDS = 0.05
-_PORT_TAKEN = ("BindException", "Address already in use")
+_PORT_TAKEN = ("BindException", "Address already in use", "address already in use", "port is already allocated")
+
+EngineChoice = Literal["auto", "docker", "process"]
+_Engine = ProcessEngine | DockerEngine
 
 
 @dataclass(frozen=True)
@@ -67,25 +74,28 @@ class LocalCluster:
         memory: str | None = None,
         cores: int | None = None,
         *,
+        engine: EngineChoice = "process",
+        data: Path | None = None,
         progress: Progress,
         timeout: float = UP_TIMEOUT_SECONDS,
     ) -> ClusterStatus:
         """Start master and workers, and return once the master has them all.
 
-        ``memory`` (`6G`) and ``cores`` are what each worker offers; by default they share the machine. Raises
+        ``memory`` (`6G`) and ``cores`` are what each worker offers; by default they share the machine. ``engine``:
+        containers, plain processes, or containers where a Docker engine is reachable. ``data`` is the folder whose
+        files jobs in containers see, by default the current one. Raises
         UsageError for more than the machine has, SparkvaultError where Java, Spark, disk or ports are missing, where
         a cluster is up already and where a daemon dies, WaitTimeout. Whenever it raises, nothing of it is left.
         """
         size = size_workers(this_machine(), workers, memory, cores)
-        java, spark_home = find_java(), find_spark()
+        running = self._choose(engine, data, progress)
         with self._changing(prepare=True):
             self._make_way(progress)
-            engine = ProcessEngine(self.folder, java.home, spark_home)
             try:
                 with interruptible():
                     for attempt in range(1, PORT_ATTEMPTS + 1):
                         try:
-                            self._start(engine, size, progress, timeout)
+                            self._start(running, size, progress, timeout)
                             break
                         except _PortTaken as error:
                             if attempt == PORT_ATTEMPTS:
@@ -206,8 +216,28 @@ class LocalCluster:
             raise NotAvailable("the local cluster is just starting", "wait for `sparkvault local up` to end")
         return state
 
-    def engine(self, state: ClusterState) -> ProcessEngine:
-        """What runs that cluster."""
+    def _choose(self, choice: EngineChoice, data: Path | None, progress: Progress) -> _Engine:
+        """The engine that was asked for, with its images or programs there. Raises SparkvaultError."""
+        reachable = docker_engine() if choice != "process" else None
+        if choice == "docker" and reachable is None:
+            raise SparkvaultError("no Docker engine is reachable", "start Docker, or use `--engine process`")
+        if reachable is None:
+            return ProcessEngine(self.folder, find_java().home, find_spark())
+        progress(f"Docker engine {reachable}")
+        self.folder.prepare()
+        program = spark_images.docker_program()
+        images = {
+            name: spark_images.ensure(name, program, self.folder.logs / "images.build", progress) for name in IMAGES
+        }
+        seen = (data or Path.cwd()).absolute()
+        if not seen.is_dir() or seen == Path("/"):
+            raise UsageError(f"{seen} cannot be the folder of data", "give one with --data, or go to one")
+        return DockerEngine(self.folder, images, [str(seen)])
+
+    def engine(self, state: ClusterState) -> _Engine:
+        """What runs that cluster. Raises SparkvaultError where its docker client is gone."""
+        if state.engine == "docker":
+            return DockerEngine(self.folder, state.images, state.data)
         return ProcessEngine(self.folder, Path(state.java_home), Path(state.spark_home))
 
     def _make_way(self, progress: Progress) -> None:
@@ -227,27 +257,22 @@ class LocalCluster:
             self._end_processes()
             self._forget()
 
-    def _start(self, engine: ProcessEngine, size: WorkerSize, progress: Progress, timeout: float) -> None:
+    def _start(self, engine: _Engine, size: WorkerSize, progress: Progress, timeout: float) -> None:
         master_port = free_port(MASTER_PORT)
         ui_port = free_port(MASTER_UI_PORT)
         if ui_port != MASTER_UI_PORT:
             progress(f"port {MASTER_UI_PORT} is taken: the master's web UI is on {ui_port}")
         shutil.rmtree(self.folder.executors, ignore_errors=True)  # of the last cluster, with their logs
-        state = ClusterState(
-            java_home=str(engine.java_home),
-            spark_home=str(engine.spark_home),
-            master_url=f"spark://{LOOPBACK}:{master_port}",
-            master_ui=f"http://{LOOPBACK}:{ui_port}",
-            size=size,
-        )
+        state = _new_state(engine, master_port, ui_port, size)
         secret = spark_conf.new_secret()
         write_state(self.folder, state)
-        spark_conf.write_conf(self.folder.daemon_conf, spark_conf.daemon_settings(secret), daemon_level="info")
-        spark_conf.write_conf(
-            self.folder.driver_conf,
-            spark_conf.driver_settings(secret, state.master_url, size, self.folder),
-            daemon_level="warn",
-        )
+        daemons = spark_conf.daemon_settings(secret)
+        drivers = spark_conf.driver_settings(secret, state.master_url, size, self.folder)
+        if isinstance(engine, DockerEngine):
+            daemons, drivers = map(spark_conf.in_containers, (daemons, drivers))
+        spark_conf.write_conf(self.folder.daemon_conf, daemons, daemon_level="info")
+        spark_conf.write_conf(self.folder.driver_conf, drivers, daemon_level="warn")
+        engine.prepare(secret)
         progress(f"starting the master and {_described(size)}")
         state = state.with_daemon(engine.start_master(master_port, ui_port))
         write_state(self.folder, state)
@@ -255,7 +280,7 @@ class LocalCluster:
         self._await_workers(engine, state, progress, timeout)
         write_state(self.folder, state.model_copy(update={"ready": True}))
 
-    def _start_workers(self, engine: ProcessEngine, state: ClusterState, progress: Progress) -> ClusterState:
+    def _start_workers(self, engine: _Engine, state: ClusterState, progress: Progress) -> ClusterState:
         """Start those that are missing; each is on record as soon as it runs."""
         taken = {int(daemon.ui.rpartition(":")[2]) for daemon in state.daemons}
         number = 0
@@ -271,7 +296,7 @@ class LocalCluster:
             write_state(self.folder, state)
         return state
 
-    def _add_workers(self, engine: ProcessEngine, state: ClusterState, progress: Progress, timeout: float) -> None:
+    def _add_workers(self, engine: _Engine, state: ClusterState, progress: Progress, timeout: float) -> None:
         """Bring a running cluster to its size; if that fails, the workers that were there stay and the new ones go."""
         write_state(self.folder, state)
         try:
@@ -290,12 +315,12 @@ class LocalCluster:
                 self._remove_new(engine, state)
             raise
 
-    def _remove_new(self, engine: ProcessEngine, before: ClusterState) -> None:
+    def _remove_new(self, engine: _Engine, before: ClusterState) -> None:
         now = read_state(self.folder) or before
         engine.stop([daemon for daemon in now.daemons if daemon not in before.daemons])
         write_state(self.folder, before)
 
-    def _await_workers(self, engine: ProcessEngine, state: ClusterState, progress: Progress, timeout: float) -> None:
+    def _await_workers(self, engine: _Engine, state: ClusterState, progress: Progress, timeout: float) -> None:
         """Return once the master is ALIVE and has all our workers. Raises WaitTimeout, SparkvaultError."""
         expected = {worker.ui for worker in state.workers}
         deadline = time.monotonic() + timeout
@@ -318,7 +343,7 @@ class LocalCluster:
                 progress(f"waiting for {told}")
             time.sleep(_POLL_SECONDS)
 
-    def _check_alive(self, engine: ProcessEngine, daemons: list[Daemon]) -> None:
+    def _check_alive(self, engine: _Engine, daemons: list[Daemon]) -> None:
         """Raise with the reason from its log if one has ended."""
         for daemon in daemons:
             if not engine.is_alive(daemon):
@@ -330,6 +355,10 @@ class LocalCluster:
     def _end_processes(self) -> int:
         """End whatever belongs to the cluster, on record or not; it inherits the marker, whoever started it."""
         ended = 0
+        state = read_state(self.folder)
+        if state is not None:
+            with suppress(SparkvaultError):  # an engine that has gone took its containers with it
+                self.engine(state).sweep()
         # What is being started while we look is found the next time.
         while found := marked(self.folder):
             ended += end_all(found)
@@ -366,11 +395,31 @@ class LocalCluster:
             lock.release()
 
 
+def _new_state(engine: _Engine, master_port: int, ui_port: int, size: WorkerSize) -> ClusterState:
+    master_ui = f"http://{LOOPBACK}:{ui_port}"
+    if isinstance(engine, DockerEngine):
+        return ClusterState(
+            engine="docker",
+            images=engine.images,
+            data=engine.data,
+            master_url=MASTER_URL,
+            master_ui=master_ui,
+            size=size,
+        )
+    return ClusterState(
+        java_home=str(engine.java_home),
+        spark_home=str(engine.spark_home),
+        master_url=f"spark://{LOOPBACK}:{master_port}",
+        master_ui=master_ui,
+        size=size,
+    )
+
+
 class _PortTaken(SparkvaultError):
     """Someone else was quicker to bind a port that had been free."""
 
 
-def _component(daemon: Daemon, engine: ProcessEngine, info: MasterInfo | None) -> Component:
+def _component(daemon: Daemon, engine: _Engine, info: MasterInfo | None) -> Component:
     if not engine.is_alive(daemon):
         return Component(daemon.name, daemon.kind, "dead", False, f"{reason_in(engine.log(daemon.name))}", daemon.ui)
     if daemon.kind == "history":

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sparkvault.errors import NotAvailable
 from sparkvault.jobs import JobRecord, JobState, checked_job_id
+from sparkvault.targets.local.docker_engine import remove_container
 from sparkvault.targets.local.folder import LocalFolder, unwritable, write_private
 from sparkvault.targets.local.log_tail import reason_in
 from sparkvault.targets.local.processes import GRACE_SECONDS, ProcessIdentity, end_all, marked
@@ -44,6 +45,8 @@ class Launch(BaseModel):
     """What the driver reads as its standard input; nothing where it is None."""
     temporary: Path | None
     """A folder to be removed when the job has ended."""
+    container: tuple[str, str] | None = None
+    """Where the driver is a container: the docker client, and the container's name; its web UI is on `ui_port`."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,15 @@ class JobFolder:
         except (OSError, ValidationError):
             return None
 
+    def remove_container(self) -> None:
+        """End the driver's container, if it has one: its client may have been killed, and left it behind."""
+        try:
+            launch = Launch.model_validate_json(self.launch.read_text(encoding="utf-8"))
+        except (OSError, ValidationError):
+            return
+        if launch.container:
+            remove_container(*launch.container)
+
     def write_processes(self, processes: JobProcesses) -> None:
         """Put on record who looks after the job. Raises SparkvaultError."""
         write_private(self.processes, processes.model_dump_json())
@@ -179,6 +191,7 @@ class JobFolders:
             except psutil.Error:
                 pass  # it has ended, or hangs and is ended below
         end_all(marked(self.folder, job_id))
+        job.remove_container()
         record = job.read_record()
         if not record.state.ended:
             record = _ended(record, JobState.CANCELLED, None)

@@ -143,6 +143,23 @@ class ProcessEngine:
         """Path of one of Spark's own programs (`spark-submit`, `spark-shell`, …)."""
         return str(self.spark_home / "bin" / name)
 
+    def prepare(self, secret: str) -> None:
+        """Nothing: daemons and drivers find the secret in their configuration."""
+
+    def sweep(self) -> None:
+        """Nothing: what belongs to the cluster are processes, which are found by their marker."""
+
+    def container(self, name: str) -> None:
+        """There are none."""
+
+    def driver_command(self, program: str, job: Path, name: str, ui_port: int, code: list[Path]) -> list[str]:
+        """What runs one of Spark's programs as a job's driver, up to the program's own arguments."""
+        return [self.program(program)]
+
+    def shell_command(self, program: str, ui_port: int) -> list[str]:
+        """What runs a shell on this terminal, up to its own arguments."""
+        return [self.program(program)]
+
     def _spark_environment(self, conf: Path) -> dict[str, str]:
         return {
             "JAVA_HOME": str(self.java_home),

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from spark_constructs.config import Spark, memory_mib
+from sparkvault.targets.local.docker_engine import image_settings
 from sparkvault.targets.local.folder import LocalFolder, unwritable, write_private
 from sparkvault.targets.local.machine import WorkerSize, this_machine
 from sparkvault.targets.local.ports import DRIVER_UI_PORT, LOOPBACK
@@ -38,6 +39,14 @@ _PROTECTION = {
 #: half of all CPU time), so drivers, which mostly plan and wait, do without it. Executors keep it.
 CORES_FOR_OPTIMISING_DRIVERS = 4
 _QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+#: What holds for processes of this machine only, or must not lie where a container shows it.
+_OF_PROCESSES = (
+    "spark.authenticate.secret",
+    "spark.driver.host",
+    "spark.driver.bindAddress",
+    "spark.pyspark.python",
+)
 
 #: Workers that go hand their blocks to those that stay.
 _DECOMMISSION = {
@@ -113,6 +122,12 @@ def driver_settings(secret: str, master_url: str, size: WorkerSize, folder: Loca
         "spark.sql.catalogImplementation": "in-memory",
         "spark.pyspark.python": sys.executable,
     }
+
+
+def in_containers(settings: dict[str, str]) -> dict[str, str]:
+    """The same settings for containers: without the secret, which is mounted, and without this machine's places."""
+    ours = {name: value for name, value in settings.items() if name not in _OF_PROCESSES}
+    return {**image_settings(), **ours}
 
 
 def executor_memory_mib(size: WorkerSize) -> int:

@@ -30,11 +30,17 @@ class ClusterState(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    engine: Literal["process"] = "process"
-    java_home: str
-    spark_home: str
+    engine: Literal["process", "docker"] = "process"
+    java_home: str = ""
+    """Of engine `process`."""
+    spark_home: str = ""
+    """Of engine `process`."""
+    images: dict[str, str] = {}
+    """Of engine `docker`: stage → reference."""
+    data: list[str] = []
+    """Of engine `docker`: folders of this machine that jobs see under the same path."""
     master_url: str
-    """`spark://127.0.0.1:7077`."""
+    """`spark://127.0.0.1:7077`, or `spark://spark-master:7077` in the network of the containers."""
     master_ui: str
     size: WorkerSize
     ready: bool = False

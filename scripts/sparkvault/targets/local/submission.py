@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 from sparkvault.errors import UsageError
 from sparkvault.jobs import JobSpec
 from sparkvault.spark_submit import check_flags
+from sparkvault.targets.local.docker_engine import JOB_FILES, DockerEngine
 from sparkvault.targets.local.folder import unwritable
 from sparkvault.targets.local.job_folder import JobFolder, Launch
-from sparkvault.targets.local.ports import DRIVER_UI_PORT
+from sparkvault.targets.local.ports import DRIVER_UI_PORT, free_port
 from sparkvault.targets.local.process_engine import ProcessEngine
 
 ApplicationKind = Literal["python", "jar", "scala", "sql"]
@@ -39,7 +40,7 @@ class Submission:
     settings: dict[str, str]
     """What `--conf` and its like set."""
 
-    def prepare(self, engine: ProcessEngine, job: JobFolder) -> Launch:
+    def prepare(self, engine: ProcessEngine | DockerEngine, job: JobFolder) -> Launch:
         """Keep the application as it is now, and say how it is run; nothing in that is secret.
 
         The job is what was submitted, whatever is edited meanwhile. Raises SparkvaultError.
@@ -49,7 +50,10 @@ class Submission:
             shutil.copyfile(self.application.path, job.files / name)
             if kind == "scala":
                 _wrap_scala(self.spec.arguments, job.files, name)
-            scripts = _without_spaces(job.files) if kind == "scala" else job.files
+            if isinstance(engine, DockerEngine):
+                scripts, files = JOB_FILES, JOB_FILES
+            else:
+                scripts, files = _without_spaces(job.files) if kind == "scala" else job.files, job.files
         except OSError as error:
             raise unwritable(job.files, error) from error
         # spark-shell shows a progress bar where nobody said otherwise; what a person says comes later, and counts.
@@ -57,12 +61,19 @@ class Submission:
         flags += ["--conf", f"spark.eventLog.dir={job.event_log}"]
         match kind:
             case "scala":
-                parts = (part for one in (_PRELUDE, name, _FINISH) for part in ("-i", str(scripts / one)))
-                command = [engine.program("spark-shell"), *flags, *parts]
+                program = "spark-shell"
+                rest = [part for one in (_PRELUDE, name, _FINISH) for part in ("-i", str(scripts / one))]
             case "sql":
-                command = [engine.program("spark-sql"), *flags, "-f", str(job.files / name), *self.spec.arguments]
+                program, rest = "spark-sql", ["-f", str(files / name), *self.spec.arguments]
             case "python" | "jar":
-                command = [engine.program("spark-submit"), *flags, str(job.files / name), *self.spec.arguments]
+                program, rest = "spark-submit", [str(files / name), *self.spec.arguments]
+        ui_port, container = self._ui_port, None
+        if isinstance(engine, DockerEngine):
+            # A port has to be given to a container before it looks for a free one itself.
+            ui_port = free_port(ui_port)
+            container = (engine.docker, engine.container(self.spec.id))
+        code = [self.application.path.parent, *map(Path, filter(None, os.getenv("PYTHONPATH", "").split(os.pathsep)))]
+        command = [*engine.driver_command(program, job.path, self.spec.id, ui_port, code), *flags, *rest]
         return Launch(
             local_folder=engine.folder.root,
             command=command,
@@ -70,8 +81,9 @@ class Submission:
             stdin=job.files / _INPUT if kind == "scala" else None,
             # Modules beside the application are found although it runs from a copy.
             python_path=os.pathsep.join(filter(None, (str(self.application.path.parent), os.getenv("PYTHONPATH")))),
-            ui_port=self._ui_port,
-            temporary=scripts.parent if scripts != job.files else None,
+            ui_port=ui_port,
+            temporary=scripts.parent if scripts not in (job.files, JOB_FILES) else None,
+            container=container,
         )
 
     @property

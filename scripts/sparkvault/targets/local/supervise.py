@@ -57,6 +57,7 @@ class Supervisor:
         self._note(state=JobState.RUNNING, started_at=datetime.now(UTC))
         code = self._wait(driver)
         end_all(marked(self.folder, self.record.id))
+        self.job.remove_container()
         self._close(code)
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -98,6 +99,9 @@ class Supervisor:
             return code if code >= 0 else _SIGNAL_BASE - code
 
     def _find_ui(self, driver_pid: int) -> None:
+        if self.launch.container:
+            self._note_ui(self.launch.ui_port)
+            return
         try:
             driver = psutil.Process(driver_pid)
             sockets = [
@@ -110,10 +114,15 @@ class Supervisor:
             return
         first = self.launch.ui_port
         for port in sorted({address.port for address in sockets if first <= address.port < first + _UI_PORTS}):
-            ui = f"http://{LOOPBACK}:{port}"
-            if get_json(f"{ui}/api/v1/applications", timeout=2.0):
-                self._note(ui=ui)
+            if self._note_ui(port):
                 return
+
+    def _note_ui(self, port: int) -> bool:
+        ui = f"http://{LOOPBACK}:{port}"
+        there = bool(get_json(f"{ui}/api/v1/applications", timeout=2.0))
+        if there:
+            self._note(ui=ui)
+        return there
 
     def _close(self, code: int) -> None:
         for event_log in self.job.event_log.iterdir():

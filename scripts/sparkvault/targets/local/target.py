@@ -15,6 +15,7 @@ from sparkvault.targets.local.folder import LocalFolder, unwritable, write_priva
 from sparkvault.targets.local.interruption import uninterrupted
 from sparkvault.targets.local.job_folder import JobProcesses
 from sparkvault.targets.local.log_tail import grow, tail
+from sparkvault.targets.local.ports import DRIVER_UI_PORT, free_port
 from sparkvault.targets.local.processes import JOB_MARKER, start_detached
 from sparkvault.targets.protocol import ClusterStatus, Language, UiName
 
@@ -107,7 +108,7 @@ class LocalTarget:
         state = self.cluster.running()
         engine = self.cluster.engine(state)
         environment = engine.driver_environment(self.folder.scratch, sys.executable)
-        command = [engine.program(_SHELLS[language]), *spark_arguments]
+        command = [*engine.shell_command(_SHELLS[language], free_port(DRIVER_UI_PORT)), *spark_arguments]
         # Ctrl-C is for the shell: it ends a running statement there, and must not end us before it.
         with uninterrupted():
             code = subprocess.run(command, env=environment, check=False).returncode

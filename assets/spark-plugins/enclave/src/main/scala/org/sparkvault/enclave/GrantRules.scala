@@ -1,4 +1,5 @@
-// What a table's owner allowed, enforced on the analysed plan: columns that may come out, and groups that may not be too small.
+// What a table's owner allowed, enforced on the analysed plan: columns that may come out, and groups that may not be
+// too small.
 package org.sparkvault.enclave
 
 import scala.collection.mutable
@@ -10,7 +11,8 @@ import org.apache.spark.sql.catalyst.plans.logical._
 import org.apache.spark.sql.execution.datasources.LogicalRelation
 import org.apache.spark.sql.sources.BaseRelation
 
-/** A grant on one table. `columns` may come out; `smallestGroup` 1 or less: no rule; `approved`: the owner approved this very query,
+/** A grant on one table. `columns` may come out; `smallestGroup` 1 or less: no rule; `approved`: the owner approved
+ * this very query,
   * so that it may use other columns on the way.
   */
 final case class TableGrant(columns: Set[String], smallestGroup: Long, approved: Boolean)
@@ -35,11 +37,10 @@ final class GrantRules(grants: Seq[(BaseRelation, TableGrant)]) {
   private def grantOf(relation: LogicalRelation): Option[TableGrant] =
     grants.collectFirst { case (known, grant) if known eq relation.relation => grant }
 
-  // --- Columns -------------------------------------------------------------------------------------------------------------
-
   /** Columns of granted tables from which a value of the result is made, aggregates aside, must be granted.
     *
-    * A table under a grant for any query shows its granted columns only, so that for those nothing else could even be filtered by; this
+    * A table under a grant for any query shows its granted columns only, so that for those nothing else could even be
+    * filtered by; this
     * is what holds an approved query to the columns that its grant names.
     */
   private def checkColumns(plan: LogicalPlan): Unit = {
@@ -112,9 +113,8 @@ final class GrantRules(grants: Seq[(BaseRelation, TableGrant)]) {
     }
   }
 
-  // --- Groups --------------------------------------------------------------------------------------------------------------
-
-  /** Rows, of one granted table, grouped once, with nothing done to them before that could make one person count as many or
+  /** Rows, of one granted table, grouped once, with nothing done to them before that could make one person count as
+   * many or
     * many as one; then groups with fewer rows than `smallest` are left out.
     */
   private def grouped(plan: LogicalPlan, smallest: Long): LogicalPlan = plan match {
@@ -175,7 +175,9 @@ final class GrantRules(grants: Seq[(BaseRelation, TableGrant)]) {
 }
 
 object GrantRules {
-  /** Aggregates that say something of a group as a whole. Sums and means of one row are that row: the smallest group sees to that. */
+  /** Aggregates that say something of a group as a whole. Sums and means of one row are that row: the smallest group
+   * sees to that.
+   */
   def ofGroups(function: AggregateFunction): Boolean = function match {
     case _: Count | _: Sum | _: Average | _: CentralMomentAgg | _: Covariance | _: PearsonCorrelation => true
     case _ => false

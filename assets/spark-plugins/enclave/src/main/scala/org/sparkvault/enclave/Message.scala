@@ -1,4 +1,5 @@
-// Fields of the broker's messages. The broker is trusted code: a field of the wrong form is a fault, and ends the worker.
+// Fields of the broker's messages. The broker is trusted code: a field of the wrong form is a fault, and ends the
+// worker.
 package org.sparkvault.enclave
 
 import scala.jdk.CollectionConverters._

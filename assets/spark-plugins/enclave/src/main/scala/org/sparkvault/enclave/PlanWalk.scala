@@ -42,7 +42,8 @@ object PlanWalk {
       }
       node match {
         case replaced: RuntimeReplaceable =>
-          // Its children are what it is replaced by or its arguments, class by class: walk both, the former as "inside".
+          // Its children are what it is replaced by or its arguments, class by class: walk both, the former as
+          // "inside".
           replaced.productIterator.foreach(add(_, inside = true))
           if (resolved) add(replaced.replacement, inside = true)
         case _ => node.productIterator.foreach(add(_, inside))

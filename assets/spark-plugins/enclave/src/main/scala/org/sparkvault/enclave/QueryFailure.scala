@@ -39,7 +39,8 @@ object QueryFailure {
     case _: OutOfMemoryError | _: SparkOutOfMemoryError => true
     case known: SparkThrowable if known.getCondition != null && MemoryConditions(known.getCondition) => true
     case other =>
-      // Spark reports some by words only: a result of a stage over spark.driver.maxResultSize, a broadcast that is too large.
+      // Spark reports some by words only: a result of a stage over spark.driver.maxResultSize, a broadcast that is
+      // too large.
       Option(other.getMessage).exists { words =>
         words.contains("java.lang.OutOfMemoryError") || words.contains("maxResultSize") || words.contains("Cannot broadcast the table")
       }

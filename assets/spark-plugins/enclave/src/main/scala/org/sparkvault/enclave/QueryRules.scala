@@ -49,7 +49,9 @@ final class QueryRules(spark: classic.SparkSession, names: Set[String], relation
     }
   }
 
-  /** Before analysis, which itself already looks up tables, loads classes that functions name, and evaluates some arguments. */
+  /** Before analysis, which itself already looks up tables, loads classes that functions name, and evaluates some
+   * arguments.
+   */
   private def checkParsed(root: LogicalPlan): Unit = {
     val defined = scala.collection.mutable.Set.empty[String]
     PlanWalk.foreach(root, resolved = false) {

@@ -10,7 +10,9 @@ import org.apache.spark.sql.sparkvault.SparkInternals
 
 final class QueryRun(spark: classic.SparkSession, tables: Map[String, SessionTable], grants: Map[String, TableGrant], out: FrameWriter) {
 
-  /** Writes the schema and the rows; returns the numbers of rows and bytes. Raises Refused, Failed or what Spark raises. */
+  /** Writes the schema and the rows; returns the numbers of rows and bytes. Raises Refused, Failed or what Spark
+   * raises.
+   */
   def run(id: Long, sql: String, parameters: Map[String, JsonNode], limits: ResultLimits): (Long, Long) = {
     val literals = QueryRules.parameters(parameters)
     grants.keys.find(!tables.contains(_)).foreach(name => throw new Refused("relation", s"$name is no table of this session"))

@@ -1,4 +1,5 @@
-// A result on its way out: tasks hand Arrow batches over, one thread writes them in order, and nothing is collected in between.
+// A result on its way out: tasks hand Arrow batches over, one thread writes them in order, and nothing is collected
+// in between.
 package org.sparkvault.enclave
 
 import java.util.concurrent.{ConcurrentHashMap, TimeUnit}
@@ -17,9 +18,12 @@ final case class ResultLimits(rows: Long, bytes: Long)
 
 /** Between the tasks of one query and the one writer.
   *
-  * Tasks run in the order of their partitions, as many at a time as there are cores. A task that is ahead of the writer waits
-  * when it has `waiting` batches lying here, so memory is bounded by cores × waiting batches. It does not wait while the partition
-  * that the writer needs has not begun: else all cores could be taken by tasks that wait for one which never gets a core.
+  * Tasks run in the order of their partitions, as many at a time as there are cores. A task that is ahead of the
+  * writer waits
+  * when it has `waiting` batches lying here, so memory is bounded by cores × waiting batches. It does not wait while
+  * the partition
+  * that the writer needs has not begun: else all cores could be taken by tasks that wait for one which never gets a
+  * core.
   */
 final class ResultStream(partitions: Int, limits: ResultLimits, waiting: Int = 4) {
   private val lock = new ReentrantLock
@@ -40,7 +44,9 @@ final class ResultStream(partitions: Int, limits: ResultLimits, waiting: Int = 4
     changed.signalAll()
   }
 
-  /** Hands a batch over. Waits while too many lie here; raises Failed when a limit is passed, InterruptedException when it is cancelled. */
+  /** Hands a batch over. Waits while too many lie here; raises Failed when a limit is passed, InterruptedException
+   * when it is cancelled.
+   */
   def put(partition: Int, batch: Array[Byte], count: Long): Unit = guarded {
     rowsSoFar += count
     bytesSoFar += batch.length

@@ -28,7 +28,9 @@ final class RunningQuery(spark: classic.SparkSession, val id: Long, seconds: Lon
   /** The worker cannot go on after this query. */
   def mustEnd: Boolean = broken
 
-  /** Stops it. Where it does not end within ten seconds, the worker does: a task that computes without looking up cannot be interrupted. */
+  /** Stops it. Where it does not end within ten seconds, the worker does: a task that computes without looking up
+   * cannot be interrupted.
+   */
   def stop(why: String): Unit = if (settled.getCount > 0 && reason.isEmpty) {
     reason = Some(why)
     spark.sparkContext.cancelAllJobs()

@@ -41,7 +41,9 @@ final class Session(frames: FrameReader, out: FrameWriter) {
     out.json { reply => reply.put("is", "ready"); () }
   }
 
-  /** The first query should not pay for loading Spark SQL: a join, an aggregation and a sort over nothing of anybody's. */
+  /** The first query should not pay for loading Spark SQL: a join, an aggregation and a sort over nothing of
+   * anybody's.
+   */
   private def warmUp(session: classic.SparkSession): Unit = {
     val numbers = session.range(0, 100, 1, 2).selectExpr("id", "id % 7 AS k")
     numbers.join(numbers.groupBy("k").count(), "k").orderBy("id").limit(3).collect()

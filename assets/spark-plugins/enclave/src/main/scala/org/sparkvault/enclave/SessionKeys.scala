@@ -11,12 +11,16 @@ import org.apache.parquet.crypto.{ColumnDecryptionProperties, DecryptionProperti
 import org.apache.parquet.crypto.{FileDecryptionProperties, ParquetCryptoRuntimeException}
 import org.apache.parquet.hadoop.metadata.ColumnPath
 
-/** What opens one file: AES keys of 16 or 32 bytes, and the additional data that say which table, version and file it is. */
+/** What opens one file: AES keys of 16 or 32 bytes, and the additional data that say which table, version and file it
+ * is.
+ */
 final class FileKeys(val footerKey: Array[Byte], val columnKeys: Map[String, Array[Byte]], val aadPrefix: Array[Byte]) {
   def wipe(): Unit = (columnKeys.values ++ Seq(footerKey, aadPrefix)).foreach(java.util.Arrays.fill(_, 0.toByte))
 }
 
-/** The keys of this session by the path of the file. A JVM serves one session, so there is one registry and nobody to share it with. */
+/** The keys of this session by the path of the file. A JVM serves one session, so there is one registry and nobody to
+ * share it with.
+ */
 object SessionKeys {
   private val byPath = new ConcurrentHashMap[String, FileKeys]
 
@@ -36,8 +40,10 @@ object SessionKeys {
 
 /** Parquet's decryption with this session's keys and nothing else.
   *
-  * No key is ever looked up by what a file says about itself: there is no key retriever, so key metadata, key-service names and addresses
-  * in a file are not read. A file without keys here is not opened at all, a plaintext file neither, and a file whose additional
+  * No key is ever looked up by what a file says about itself: there is no key retriever, so key metadata, key-service
+  * names and addresses
+  * in a file are not read. A file without keys here is not opened at all, a plaintext file neither, and a file whose
+  * additional
   * data name another table, version or file fails authentication. Nothing is cached here.
   */
 final class SessionDecryption extends DecryptionPropertiesFactory {

@@ -9,7 +9,9 @@ import org.apache.spark.sql.classic
 import org.apache.spark.sql.sparkvault.SparkInternals
 
 object SessionSpark {
-  /** Starts Spark. `memoryMib` is what the JVM may use (its -Xmx), `scratch` an empty folder that is the session's own. */
+  /** Starts Spark. `memoryMib` is what the JVM may use (its -Xmx), `scratch` an empty folder that is the session's
+   * own.
+   */
   def start(memoryMib: Long, scratch: Path): classic.SparkSession = {
     // Hadoop would ask the operating system who runs this; a session's uid has no name, and needs none.
     UserGroupInformation.setLoginUser(UserGroupInformation.createRemoteUser("session"))
@@ -28,15 +30,21 @@ object SessionSpark {
         "spark.local.dir" -> scratch.toString,
         "spark.sql.warehouse.dir" -> scratch.resolve("warehouse").toUri.toString,
         "spark.sql.artifact.isolation.enabled" -> "false",
-        // No sockets: no UI, and what listens in spite of it is bound to loopback, authenticated, and closed after the start.
+        // No sockets: no UI, and what listens in spite of it is bound to loopback, authenticated, and closed after
+        // the start.
         "spark.ui.enabled" -> "false",
         "spark.driver.host" -> "127.0.0.1",
         "spark.driver.bindAddress" -> "127.0.0.1",
         "spark.authenticate" -> "true",
         "spark.network.crypto.enabled" -> "true",
+        "spark.rpc.io.mode" -> "NIO", // no native library for sockets that are not used
+        "spark.shuffle.io.mode" -> "NIO",
         // Spill and shuffle go to the session's folder under a key that is made here and never leaves the process.
         "spark.io.encryption.enabled" -> "true",
         "spark.io.encryption.keySizeBits" -> "256",
+        // Java's own AES and randomness: no native library has to be unpacked and loaded for them.
+        "spark.io.encryption.commons.config.cipher.classes" -> "org.apache.commons.crypto.cipher.JceCipher",
+        "spark.io.encryption.commons.config.secure.random.classes" -> "org.apache.commons.crypto.random.JavaCryptoRandom",
         "spark.shuffle.compress" -> "true",
         // Only this session's relations: no Hive, no files by path, no tables, no artifacts.
         "spark.sql.catalogImplementation" -> "in-memory",

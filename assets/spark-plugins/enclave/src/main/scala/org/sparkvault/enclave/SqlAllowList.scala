@@ -23,7 +23,9 @@ object SqlAllowList {
   val functions: Classification = read("functions.txt")
   val tableFunctions: Classification = read("table-functions.txt")
 
-  /** Nodes of parsed and analysed plans, and expressions in them, by the name of their class without its package `org.apache.spark.sql.`. */
+  /** Nodes of parsed and analysed plans, and expressions in them, by the name of their class without its package
+   * `org.apache.spark.sql.`.
+   */
   val plans: Classification = read("plans.txt")
   val expressions: Classification = read("expressions.txt")
 

@@ -11,6 +11,7 @@ import scala.util.control.NonFatal
 
 import com.fasterxml.jackson.databind.JsonNode
 import org.apache.hadoop.fs.{Path => HadoopPath}
+import org.apache.parquet.HadoopReadOptions
 import org.apache.parquet.hadoop.ParquetFileReader
 import org.apache.parquet.hadoop.metadata.FileMetaData.EncryptionType
 import org.apache.parquet.hadoop.util.HadoopInputFile
@@ -31,7 +32,9 @@ object TableRegistration {
   private val Sha256 = "[0-9a-f]{64}".r
   private val Magic = "PARE".getBytes("US-ASCII")
 
-  /** Registers a table of a `tables` message. Raises Refused with the rules of the README; nothing stays registered then. */
+  /** Registers a table of a `tables` message. Raises Refused with the rules of the README; nothing stays registered
+   * then.
+   */
   def register(spark: classic.SparkSession, table: JsonNode, taken: Set[String]): SessionTable = {
     val name = Message.text(table, "name")
     if (!Name.matches(name)) {
@@ -118,13 +121,17 @@ object TableRegistration {
     (first, last)
   }
 
-  /** The footer opens with this session's key for this table, version and file; columns are encrypted and of the manifest's types. */
+  /** The footer opens with this session's key for this table, version and file; columns are encrypted and of the
+   * manifest's types.
+   */
   private def checkFooter(spark: classic.SparkSession, file: TableFile, schema: StructType): Unit = {
     val name = file.path.getFileName
     val configuration = spark.sessionState.newHadoopConf()
     val footer =
       try {
-        val reader = ParquetFileReader.open(HadoopInputFile.fromPath(new HadoopPath(file.path.toUri), configuration))
+        val path = new HadoopPath(file.path.toUri)
+        val options = HadoopReadOptions.builder(configuration, path).build() // asks SessionDecryption for the keys
+        val reader = ParquetFileReader.open(HadoopInputFile.fromPath(path, configuration), options)
         try reader.getFooter
         finally reader.close()
       } catch {

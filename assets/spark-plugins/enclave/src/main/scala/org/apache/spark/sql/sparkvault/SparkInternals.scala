@@ -88,7 +88,8 @@ object SparkInternals {
     }
   }
 
-  /** Closes the listening sockets that Spark opens even where driver and executors are one process and nobody connects to them.
+  /** Closes the listening sockets that Spark opens even where driver and executors are one process and nobody
+   * connects to them.
     *
     * Returns how many were closed. Raises IllegalStateException where Spark keeps them elsewhere than expected.
     */

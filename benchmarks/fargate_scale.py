@@ -1,0 +1,153 @@
+"""From 0 to 1,000 executors on Fargate: how close to AWS's own launch limit, and with how few calls."""
+
+import argparse
+import math
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from benchmarks.report import Goal, Report
+from emulation.ecs import Account, EmulatedEcs, Permissions
+from emulation.ecs.account import DRIVER_ACTIONS, role_arn
+from sparkvault.errors import NotAvailable, WaitTimeout
+from sparkvault.java import find_java
+from sparkvault.plugins import plugin_jar
+from sparkvault.targets.local.spark_home import find_spark
+
+SOURCES = Path(__file__).parent / "fargate"
+REAL_EXECUTORS = 20
+BURST, RATE = 100, 20
+REPORT_INTERVAL_SECONDS = 5.0
+
+
+def main(arguments: list[str]) -> int:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks fargate_scale", description=__doc__)
+    parser.add_argument("--executors", type=int, default=1000)
+    parser.add_argument("--real", type=int, default=REAL_EXECUTORS, help="executors that are real JVMs; the rest register only")
+    options = parser.parse_args(arguments)
+    report = Report(
+        "fargate_scale",
+        goals=[
+            Goal("time_over_limit", "at_most", 1.2),
+            Goal("runtask_calls_over_least", "at_most", 1.1),
+            Goal("describe_calls_over_most", "at_most", 1.0),
+        ],
+    )
+    report.notes.append(
+        f"ECS is emulated with AWS's limits; {options.real} executors are real JVMs, the others register and do nothing."
+    )
+    with tempfile.TemporaryDirectory(prefix="fargate-scale-") as folder:
+        _measure(report, Path(folder), options.executors, options.real)
+    return 0 if report.publish() else 1
+
+
+def _measure(report: Report, folder: Path, executors: int, real: int) -> None:
+    plugin, spark, program = plugin_jar("fargate"), find_spark(), _compiled(folder)
+    driver_role = role_arn("driver")
+    account = Account(
+        clusters={"spark": frozenset({"FARGATE"})},
+        subnets={"subnet-0a": 4000},
+        security_groups={"sg-0e"},
+        roles={driver_role: Permissions(DRIVER_ACTIONS, frozenset({role_arn("execution")})), role_arn("execution"): Permissions()},
+        users={"DRIVERKEY": driver_role},
+        vcpu_quota=4 * executors,
+    )
+    registering = folder / "registering"
+    with EmulatedEcs(account, simulate=lambda number: number > real) as ecs:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SPARK_"))} | {
+            "AWS_ENDPOINT_URL_ECS": ecs.endpoint,
+            "AWS_ACCESS_KEY_ID": "DRIVERKEY",
+            "AWS_SECRET_ACCESS_KEY": "emulated",
+            "AWS_REGION": account.region,
+        }
+        settings = {
+            "spark.master": f"spark-fargate://{account.region}/spark",
+            "spark.app.name": "fargate-scale",
+            # Who registers is what is measured here, not what travels: nothing but registrations does.
+            "spark.fargate.insecure": "true",
+            "spark.fargate.container.image": "registry.example/spark@sha256:" + "0" * 64,
+            "spark.fargate.container.sparkHome": str(spark),
+            "spark.fargate.container.classPath": str(plugin),
+            "spark.fargate.executor.subnets": "subnet-0a",
+            "spark.fargate.executor.securityGroups": "sg-0e",
+            "spark.fargate.executionRole": role_arn("execution"),
+            "spark.executor.instances": "0",
+            "spark.executor.memory": "512m",
+            "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx256m",
+            "spark.driver.host": "127.0.0.1",
+            "spark.ui.enabled": "false",
+            "spark.network.timeout": "900s",
+        }
+        properties = [f"-D{name}={value}" for name, value in settings.items()]
+        classes = f"{spark}/jars/*:{plugin}:{program}"
+        java = [str(find_java().program), "-Xmx2g"]
+        module_options = subprocess.run(
+            [*java, "-cp", classes, "ScaleDriver", "options"], capture_output=True, text=True, timeout=60, check=True
+        ).stdout.split()
+        ecs.service.watchers.append(
+            lambda task: registering.open("a").write(f"{task.arn}\n") if task.status == "RUNNING" and task.number > real else None
+        )
+        registering.touch()
+        command = [*java, *module_options, *properties, "-cp", classes, "ScaleDriver", "run", str(executors), str(registering)]
+        with (folder / "driver.log").open("wb") as log:
+            driver = subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            _follow(report, driver, folder, ecs, executors)
+        finally:
+            driver.kill()
+            driver.wait(10)
+
+
+def _follow(report: Report, driver: "subprocess.Popen[str]", folder: Path, ecs: EmulatedEcs, executors: int) -> None:
+    assert driver.stdout is not None  # noqa: S101 - a pipe was asked for
+    process = psutil.Process(driver.pid)
+    moments: dict[str, float] = {}
+    deadline = time.monotonic() + 600
+    for line in driver.stdout:
+        word = line.strip()
+        moments[word] = time.monotonic()
+        if word == "asked":
+            busy = sum(process.cpu_times()[:2])
+            calls = ecs.service.calls.copy()
+        if word == "registered":
+            break
+        if time.monotonic() > deadline:
+            raise WaitTimeout(f"{executors} executors", 600)
+    if "registered" not in moments:
+        raise NotAvailable("the driver ended:\n" + (folder / "driver.log").read_text(errors="replace")[-3000:])
+    seconds = moments["registered"] - moments["asked"]
+    least_seconds = max(1.0, (executors - BURST) / RATE)
+    during = ecs.service.calls - calls
+    report.figures |= {
+        "executors": executors,
+        "seconds": round(seconds, 2),
+        "limit_seconds": least_seconds,
+        "time_over_limit": round(seconds / least_seconds, 3),
+        "runtask_calls": during["RunTask"],
+        "runtask_calls_over_least": round(during["RunTask"] / math.ceil(executors / 10), 3),
+        "describe_calls": during["DescribeTasks"],
+        # At most a call for each hundred tasks, in each report interval that was begun.
+        "describe_calls_over_most": round(
+            during["DescribeTasks"] / (math.ceil(executors / 100) * math.ceil(seconds / REPORT_INTERVAL_SECONDS)), 3
+        ),
+        "throttled_calls": during["throttled"],
+        "driver_cpu_seconds": round(sum(process.cpu_times()[:2]) - busy, 2),
+    }
+
+
+def _compiled(folder: Path) -> Path:
+    compiler = shutil.which("javac")
+    if compiler is None:
+        raise NotAvailable("this benchmark needs a JDK", "Debian: apt-get install openjdk-17-jdk-headless")
+    classes = folder / "classes"
+    sources = [str(path) for path in SOURCES.glob("*.java")]
+    path = f"{find_spark()}/jars/*:{plugin_jar('fargate')}"
+    command = [compiler, "-proc:none", "-nowarn", "--release", "17", "-cp", path, "-d", str(classes), *sources]
+    subprocess.run(command, check=True, timeout=120)
+    return classes

@@ -1,0 +1,13 @@
+"""`sparkvault enclave`: the trusted image and what it proves about itself."""
+
+import typer
+
+from sparkvault.cli.enclave_verify import verify
+
+app = typer.Typer(no_args_is_help=True, help="The trusted image, its measurements, and documents checked by hand.")
+app.command()(verify)
+
+
+@app.callback()
+def enclave() -> None:
+    """The trusted image, its measurements, and documents checked by hand."""

@@ -1,0 +1,90 @@
+"""Spark's images in the Docker engine of this machine: found by a fingerprint of their source, or built."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from sparkvault.errors import SparkvaultError
+from sparkvault.project import project_root
+
+#: What the images are called where nobody pushes them anywhere.
+REPOSITORY = "sparkvault/spark-{name}"
+#: Seconds for one image: some five minutes where nothing is cached.
+BUILD_TIMEOUT_SECONDS = 2400
+
+#: Neither belongs to an image: a change there makes no new one.
+_NOT_IN_CONTEXT = {".md", ".pyc"}
+
+
+def context() -> Path:
+    """Folder of the Dockerfile and all it copies."""
+    return project_root() / "assets" / "spark-images"
+
+
+def fingerprint(folder: Path) -> str:
+    """Twelve hex digits that change with any file of the context and its mode."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix not in _NOT_IN_CONTEXT:
+            kind = "x" if os.access(path, os.X_OK) else "-"
+            digest.update(f"{path.relative_to(folder)}\0{kind}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
+
+
+def reference(name: str) -> str:
+    """The image of stage ``name`` that belongs to the source as it is now, there or not."""
+    return f"{REPOSITORY.format(name=name)}:{fingerprint(context())}"
+
+
+def docker_program() -> str:
+    """The docker client: what `CDK_DOCKER` names, or `docker`. Raises SparkvaultError where there is none."""
+    program = shutil.which(os.environ.get("CDK_DOCKER", "docker"))
+    if program is None:
+        raise SparkvaultError("there is no docker client", "install Docker, or use `--engine process`")
+    return program
+
+
+def is_built(name: str, program: str) -> bool:
+    """Whether the engine has that image. Raises SparkvaultError where it does not answer."""
+    try:
+        answer = subprocess.run(
+            [program, "image", "inspect", "--format", "{{.Id}}", reference(name)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SparkvaultError("the Docker engine did not answer within 60 s", "is it healthy? `docker info`") from error
+    return answer.returncode == 0
+
+
+def ensure(name: str, program: str, log: Path, progress: Callable[[str], None]) -> str:
+    """Reference of that image, built where it is not there yet. Raises SparkvaultError with the build's last lines."""
+    wanted = reference(name)
+    if is_built(name, program):
+        return wanted
+    progress(f"building image {name} (some minutes the first time); the log is {log}")
+    command = [program, "build", "--target", name, "--tag", wanted, "--tag", f"{REPOSITORY.format(name=name)}:latest"]
+    with log.open("wb") as output:
+        try:
+            done = subprocess.run(
+                [*command, str(context())],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                timeout=BUILD_TIMEOUT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise SparkvaultError(
+                f"building image {name} took longer than {BUILD_TIMEOUT_SECONDS} s", f"its log is {log}"
+            ) from error
+    if done.returncode:
+        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-12:]
+        raise SparkvaultError(f"image {name} could not be built:\n" + "\n".join(said), f"the whole log is {log}")
+    return wanted
