@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
 
 from benchmarks.report import Goal, Report
-from emulation.ecs import Account, EmulatedEcs, Permissions
+from emulation.ecs import Account, EmulatedEcs, Permissions, Task
 from emulation.ecs.account import DRIVER_ACTIONS, role_arn
 from sparkvault.errors import NotAvailable, WaitTimeout
 from sparkvault.java import find_java
@@ -29,7 +30,9 @@ def main(arguments: list[str]) -> int:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks fargate_scale", description=__doc__)
     parser.add_argument("--executors", type=int, default=1000)
-    parser.add_argument("--real", type=int, default=REAL_EXECUTORS, help="executors that are real JVMs; the rest register only")
+    parser.add_argument(
+        "--real", type=int, default=REAL_EXECUTORS, help="executors that are real JVMs; the rest register only"
+    )
     options = parser.parse_args(arguments)
     report = Report(
         "fargate_scale",
@@ -40,7 +43,7 @@ def main(arguments: list[str]) -> int:
         ],
     )
     report.notes.append(
-        f"ECS is emulated with AWS's limits; {options.real} executors are real JVMs, the others register and do nothing."
+        f"ECS is emulated with AWS's limits; {options.real} executors are real JVMs, the others only register."
     )
     with tempfile.TemporaryDirectory(prefix="fargate-scale-") as folder:
         _measure(report, Path(folder), options.executors, options.real)
@@ -48,60 +51,86 @@ def main(arguments: list[str]) -> int:
 
 
 def _measure(report: Report, folder: Path, executors: int, real: int) -> None:
-    plugin, spark, program = plugin_jar("fargate"), find_spark(), _compiled(folder)
-    driver_role = role_arn("driver")
-    account = Account(
-        clusters={"spark": frozenset({"FARGATE"})},
-        subnets={"subnet-0a": 4000},
-        security_groups={"sg-0e"},
-        roles={driver_role: Permissions(DRIVER_ACTIONS, frozenset({role_arn("execution")})), role_arn("execution"): Permissions()},
-        users={"DRIVERKEY": driver_role},
-        vcpu_quota=4 * executors,
-    )
     registering = folder / "registering"
-    with EmulatedEcs(account, simulate=lambda number: number > real) as ecs:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SPARK_"))} | {
-            "AWS_ENDPOINT_URL_ECS": ecs.endpoint,
-            "AWS_ACCESS_KEY_ID": "DRIVERKEY",
-            "AWS_SECRET_ACCESS_KEY": "emulated",
-            "AWS_REGION": account.region,
-        }
-        settings = {
-            "spark.master": f"spark-fargate://{account.region}/spark",
-            "spark.app.name": "fargate-scale",
-            # Who registers is what is measured here, not what travels: nothing but registrations does.
-            "spark.fargate.insecure": "true",
-            "spark.fargate.container.image": "registry.example/spark@sha256:" + "0" * 64,
-            "spark.fargate.container.sparkHome": str(spark),
-            "spark.fargate.container.classPath": str(plugin),
-            "spark.fargate.executor.subnets": "subnet-0a",
-            "spark.fargate.executor.securityGroups": "sg-0e",
-            "spark.fargate.executionRole": role_arn("execution"),
-            "spark.executor.instances": "0",
-            "spark.executor.memory": "512m",
-            "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx256m",
-            "spark.driver.host": "127.0.0.1",
-            "spark.ui.enabled": "false",
-            "spark.network.timeout": "900s",
-        }
-        properties = [f"-D{name}={value}" for name, value in settings.items()]
-        classes = f"{spark}/jars/*:{plugin}:{program}"
-        java = [str(find_java().program), "-Xmx2g"]
-        module_options = subprocess.run(
-            [*java, "-cp", classes, "ScaleDriver", "options"], capture_output=True, text=True, timeout=60, check=True
-        ).stdout.split()
-        ecs.service.watchers.append(
-            lambda task: registering.open("a").write(f"{task.arn}\n") if task.status == "RUNNING" and task.number > real else None
+    registering.touch()
+    with EmulatedEcs(account(4.0 * executors), simulate=lambda number: number > real) as ecs:
+
+        def register(task: Task) -> None:
+            if task.status == "RUNNING" and task.number > real:
+                with registering.open("a") as lines:
+                    lines.write(f"{task.arn}\n")
+
+        ecs.service.watchers.append(register)
+        driver = start_driver(
+            folder, ecs, {"spark.executor.instances": "0"}, "ScaleDriver", str(executors), str(registering)
         )
-        registering.touch()
-        command = [*java, *module_options, *properties, "-cp", classes, "ScaleDriver", "run", str(executors), str(registering)]
-        with (folder / "driver.log").open("wb") as log:
-            driver = subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             _follow(report, driver, folder, ecs, executors)
         finally:
             driver.kill()
             driver.wait(10)
+
+
+def account(vcpu_quota: float) -> Account:
+    """An account in which a driver may run executors."""
+    driver = role_arn("driver")
+    passed = frozenset({role_arn("execution")})
+    return Account(
+        clusters={"spark": frozenset({"FARGATE"})},
+        subnets={"subnet-0a": 4000},
+        security_groups={"sg-0e"},
+        roles={driver: Permissions(DRIVER_ACTIONS, passed), role_arn("execution"): Permissions()},
+        users={"DRIVERKEY": driver},
+        vcpu_quota=vcpu_quota,
+    )
+
+
+def start_driver(
+    folder: Path, ecs: EmulatedEcs, more: Mapping[str, str], main_class: str, *arguments: str
+) -> "subprocess.Popen[str]":
+    """A driver of `benchmarks/fargate` in that account; its words come on standard output, its log is `driver.log`."""
+    plugin, spark = plugin_jar("fargate"), find_spark()
+    program = _compiled(folder)
+    region = ecs.service.account.region
+    settings = {
+        "spark.master": f"spark-fargate://{region}/spark",
+        "spark.app.name": main_class,
+        # Launches and times are what is measured, on loopback, with numbers that everybody may read.
+        "spark.fargate.insecure": "true",
+        "spark.fargate.container.image": "registry.example/spark@sha256:" + "0" * 64,
+        "spark.fargate.container.sparkHome": str(spark),
+        "spark.fargate.container.classPath": f"{plugin}:{program}",
+        "spark.fargate.executor.subnets": "subnet-0a",
+        "spark.fargate.executor.securityGroups": "sg-0e",
+        "spark.fargate.executionRole": role_arn("execution"),
+        "spark.executor.memory": "512m",
+        "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx256m",
+        "spark.driver.host": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.network.timeout": "900s",
+        **more,
+    }
+    properties = [f"-D{name}={value}" for name, value in settings.items()]
+    java = [str(find_java().program), "-Xmx2g"]
+    path = ["-cp", f"{spark}/jars/*:{plugin}:{program}"]
+    flags = subprocess.run([*java, *path, "ModuleFlags"], capture_output=True, text=True, timeout=120, check=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SPARK_"))}
+    environment = kept | {
+        "AWS_ENDPOINT_URL_ECS": ecs.endpoint,
+        "AWS_ACCESS_KEY_ID": "DRIVERKEY",
+        "AWS_SECRET_ACCESS_KEY": "emulated",
+        "AWS_REGION": region,
+    }
+    with (folder / "driver.log").open("wb") as log:
+        return subprocess.Popen(
+            [*java, *flags.stdout.split(), *properties, *path, main_class, *arguments],
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
 
 
 def _follow(report: Report, driver: "subprocess.Popen[str]", folder: Path, ecs: EmulatedEcs, executors: int) -> None:
@@ -146,6 +175,7 @@ def _compiled(folder: Path) -> Path:
     if compiler is None:
         raise NotAvailable("this benchmark needs a JDK", "Debian: apt-get install openjdk-17-jdk-headless")
     classes = folder / "classes"
+    classes.mkdir(exist_ok=True)
     sources = [str(path) for path in SOURCES.glob("*.java")]
     path = f"{find_spark()}/jars/*:{plugin_jar('fargate')}"
     command = [compiler, "-proc:none", "-nowarn", "--release", "17", "-cp", path, "-d", str(classes), *sources]

@@ -5,7 +5,6 @@ import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.spark.SecurityManager;
 import org.apache.spark.SparkConf;
 import org.apache.spark.SparkContext;
-import org.apache.spark.launcher.JavaModuleOptions;
 import org.apache.spark.rpc.RpcEndpointRef;
 import org.apache.spark.rpc.RpcEnv;
 import org.apache.spark.scheduler.SparkListener;
@@ -23,11 +22,7 @@ public final class ScaleDriver {
   private ScaleDriver() {}
 
   public static void main(String[] arguments) throws Exception {
-    if (arguments[0].equals("options")) {
-      System.out.println(JavaModuleOptions.defaultModuleOptions());
-      return;
-    }
-    int wanted = Integer.parseInt(arguments[1]);
+    int wanted = Integer.parseInt(arguments[0]);
     SparkContext context = new SparkContext(new SparkConf());
     AtomicInteger registered = new AtomicInteger();
     context.addSparkListener(new SparkListener() {
@@ -36,7 +31,7 @@ public final class ScaleDriver {
         registered.incrementAndGet();
       }
     });
-    Thread registrar = new Thread(() -> register(context, Path.of(arguments[2])), "registrar");
+    Thread registrar = new Thread(() -> register(context, Path.of(arguments[1])), "registrar");
     registrar.setDaemon(true);
     registrar.start();
     context.requestTotalExecutors(wanted, 0, scala.collection.immutable.Map$.MODULE$.<String, Object>empty());

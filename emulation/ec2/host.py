@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,11 @@ class Host:
     def up(self) -> bool:
         """Whether its container runs."""
         return bool(self._container().status == "running")
+
+    def started(self) -> datetime:
+        """When its container was started, the last time."""
+        told = self._container().attrs["State"]["StartedAt"]
+        return datetime.fromisoformat(f"{told[:19]}.{told[20:26].rstrip('Z'):0<6}+00:00")
 
     # --------------------------------------------------------------- faults
     def partition(self, *, from_aws: bool = True) -> None:

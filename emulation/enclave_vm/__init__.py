@@ -1,4 +1,4 @@
-"""Boots a measured image in a virtual machine with real vsock, its security module simulated: for tests without Nitro."""
+"""Boots a measured image in a virtual machine with real vsock and a simulated security module: tests without Nitro."""
 
 from emulation.enclave_vm.machine import EnclaveVm, EnclaveVmError, missing_programs
 from emulation.enclave_vm.simulator_ramdisk import simulator_ramdisk

@@ -60,9 +60,9 @@ class EnclaveVm:
     `state`: folder of the simulated root (`root.pem`), kept between machines; by default a new one each time.
     """
 
-    def __init__(self, eif: Path, *, memory_mib: int, vcpus: int = 2, state: Path | None = None) -> None:
+    def __init__(self, eif: Path, *, memory_mib: int, state: Path | None = None) -> None:
         self.image: EifImage = read(eif)
-        self.memory_mib, self.vcpus = memory_mib, vcpus
+        self.memory_mib = memory_mib
         # The paths of Unix sockets are short, whatever the folder of the tests is.
         self._folder = Path(tempfile.mkdtemp(prefix="enclave-vm-"))
         self.console = self._folder / "console.log"
@@ -131,7 +131,9 @@ class EnclaveVm:
                 self.connect(port, timeout=1).close()
                 return time.monotonic() - begun
             time.sleep(0.1)
-        raise EnclaveVmError(f"The machine did not listen on vsock port {port} within {seconds} s.\n{self.last_words()}")
+        raise EnclaveVmError(
+            f"The machine did not listen on vsock port {port} within {seconds} s.\n{self.last_words()}"
+        )
 
     def wait_until_ended(self, *, seconds: float) -> None:
         """Wait until the machine has ended itself; raises EnclaveVmError."""
@@ -150,7 +152,12 @@ class EnclaveVm:
     def last_words(self) -> str:
         """The end of the console and of QEMU's own messages."""
         logs = [self.console, self._folder / "qemu.log", self._folder / "vsock.log"]
-        lines = [line for log in logs if log.is_file() for line in log.read_text(errors="replace").splitlines()[-_LAST_LINES:]]
+        lines = [
+            line
+            for log in logs
+            if log.is_file()
+            for line in log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+        ]
         return "\n".join(lines)
 
     @contextmanager
@@ -185,8 +192,10 @@ class EnclaveVm:
         self._extract(SectionType.RAMDISK, ramdisk)
         return [
             QEMU,
-            *("-M", "microvm,acpi=on,rtc=on,memory-backend=mem", "-accel", "tcg,thread=multi", "-cpu", "max"),
-            *("-m", f"{self.memory_mib}M", "-smp", str(self.vcpus)),
+            *("-M", "microvm,acpi=on,rtc=on,memory-backend=mem", "-accel", "tcg", "-cpu", "max"),
+            # The machine's time goes by what its processor did: on a busy host the kernel would calibrate its timers
+            # wrongly, or wait for them for ever.
+            *("-icount", "shift=auto,sleep=on", "-m", f"{self.memory_mib}M", "-smp", "1"),
             *("-object", f"memory-backend-memfd,id=mem,share=on,size={self.memory_mib}M"),
             *("-kernel", str(kernel), "-initrd", str(ramdisk), "-append", self.image.cmdline),
             *("-chardev", f"socket,id=vsock,path={device_socket}"),

@@ -18,7 +18,7 @@ from sparkvault.toolchain import tool_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "emulation" / "demo" / "deployment.yaml"
-DEPLOYMENT_TIMEOUT_SECONDS = 900
+DEPLOYMENT_TIMEOUT_SECONDS = 1400
 
 
 @dataclass(frozen=True)

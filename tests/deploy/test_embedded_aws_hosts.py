@@ -205,7 +205,7 @@ def role(
 def session(aws: EmbeddedAws, arn: str, service: str) -> Any:
     """A client with a session of the role, as the test's own unrestricted credentials may begin one."""
     given = aws.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
-    return boto3.client(
+    return boto3.client(  # type: ignore[call-overload]
         service,
         endpoint_url=aws.endpoint,
         region_name=REGION,

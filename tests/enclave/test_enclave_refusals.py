@@ -462,7 +462,7 @@ def _nonsense(method: str, session_id: bytes, chance: random.Random) -> Any:
 
 def _outcome(call: Any, request: Any) -> grpc.StatusCode:
     try:
-        answer = call(iter(request) if isinstance(request, list) else request, timeout=15)
+        answer: Any = call(iter(request) if isinstance(request, list) else request, timeout=15)
         if isinstance(answer, grpc.Call):  # a stream, which fails when it is read
             list(answer)
     except grpc.RpcError as error:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spark_enclave.protocol import canonical_cbor, session_opening
+from spark_enclave.protocol import enclave_pb2 as wire
 from spark_enclave.protocol.binding import KEY_RELEASE, Binding
 from spark_enclave.protocol.hybrid_key import HybridPrivateKey, seal_to
 from spark_enclave.protocol.messages import Limits, Query, TableHeader, decode_request
@@ -23,6 +24,7 @@ from spark_enclave.protocol.refusals import (
 )
 from spark_enclave.protocol.result_chunks import ResultOpener, ResultSealer, TableVersion, Trailer, result_context
 from spark_enclave.protocol.session_keys import Direction, Purpose, SessionKeys
+from spark_enclave.server.chunk_wire import chunk_on_wire
 from tests.enclave import protocol_vectors as vectors
 from tests.enclave.generated_protocol import PROTOCOL, generate
 
@@ -188,6 +190,12 @@ def opened(
 
 def test_a_result_opens_whole() -> None:
     assert opened(sealed_result()) == (b"firstsecondthird", Trailer("done", rows=3))
+
+
+@given(st.integers(0, 2**40), st.booleans(), st.binary(max_size=300))
+def test_a_chunk_on_the_wire_is_protobufs(index: int, end: bool, sealed: bytes) -> None:
+    message = wire.ResultChunk(index=index, end=end, sealed=sealed or b"x")
+    assert chunk_on_wire(index, end, sealed or b"x") == message.SerializeToString()
 
 
 def test_a_truncated_result_never_says_that_it_is_whole() -> None:

@@ -154,7 +154,9 @@ SPOILT: dict[str, Any] = {
     "file-length": lambda entry: _file(entry).write_bytes(_file(entry).read_bytes()[:-1]),
     "file-digest": lambda entry: entry["files"][0].update(sha256="00" * 32),
     "file-plaintext": _plain,
-    "file-key": lambda entry: entry["files"][0].update(footer_key=base64.b64encode(bytes(32)).decode()),
+    "file-key": lambda entry: entry["files"][0].update(
+        footer_key=base64.b64encode(b"another key, of thirty-two bytes."[:32]).decode()
+    ),
     "table-name": lambda entry: entry.update(name="People; DROP"),
 }
 

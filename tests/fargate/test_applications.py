@@ -1,4 +1,4 @@
-"""An application on Fargate as its user has it: settings, secrets, shuffles that outlive executors, a driver as a task."""
+"""An application on Fargate as its user has it: settings, secrets, shuffles that outlive executors, driver tasks."""
 
 import os
 import re
@@ -11,8 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from emulation.ecs import Task
-from sparkvault.java import find_java
 from spark_constructs.fargate_sizes import FARGATE_MEMORY_MIB
+from sparkvault.java import find_java
 from sparkvault.plugins import run_plugin_tests
 from sparkvault.project import project_root
 from tests.fargate.world import EXECUTION, EXECUTOR, REGION, World, known_answer
@@ -97,7 +97,7 @@ def test_wrong_settings_are_all_told_before_anything_runs(world: World) -> None:
 
 
 def test_a_shuffle_outlives_its_executors(world: World, tmp_path: Path) -> None:
-    """Dynamic allocation to zero and back: the second job takes the blocks from the fallback storage, no map runs again."""
+    """Dynamic allocation to zero and back: the second job finds the blocks in the fallback storage; no map reruns."""
     fallback = tmp_path / "shuffle"
     fallback.mkdir()
     with world.application(
@@ -108,7 +108,6 @@ def test_a_shuffle_outlives_its_executors(world: World, tmp_path: Path) -> None:
         spark_dynamicAllocation_maxExecutors="2",
         spark_dynamicAllocation_executorIdleTimeout="1s",
         spark_dynamicAllocation_shuffleTracking_enabled="false",
-        spark_dynamicAllocation_schedulerBacklogTimeout="100ms",
         spark_storage_decommission_fallbackStorage_path=f"file:{fallback}/",
         spark_storage_decommission_fallbackStorage_cleanUp="true",
     ) as application:

@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -140,7 +140,7 @@ def test_a_partition_between_driver_and_executors(world: World) -> None:
             spark_fargate_executor_driverTimeout="5s",
             spark_executor_heartbeatInterval="1s",
             spark_network_timeout="12s",
-            spark_storage_blockManagerHeartbeatTimeoutMs="11000",
+            spark_network_timeoutInterval="2s",
         ) as application,
     ):
         application.up()
@@ -169,11 +169,15 @@ def test_mixed_faults_on_a_seed(world: World, seed: int) -> None:
         if victims:
             victim = chance.choice(victims)
             service = world.ecs.service
-            kill = lambda task: task.send(signal.SIGKILL)  # noqa: E731 - one of three
-            chance.choice([service.interrupt_spot, service.run_out_of_memory, kill])(victim)
+            ends: list[Callable[[Task], None]] = [service.interrupt_spot, service.run_out_of_memory, kill]
+            chance.choice(ends)(victim)
         if chance.random() < 0.3:
             world.faults.describe_down_for(3)
         is_right(job, maps=10)
+
+
+def kill(task: Task) -> None:
+    task.send(signal.SIGKILL)
 
 
 class Relay:

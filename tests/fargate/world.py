@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import boto3
-from moto.server import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
 from emulation.ecs import Account, EmulatedEcs, Faults, Permissions, Task
@@ -78,7 +78,6 @@ class World:
         self.plugin = plugin
         self.spark = find_spark()
         self.program = compile_driver(folder, self.spark)
-        # Another application's scratch would be found and refused: Spark's own rules, as in an image.
         self._moto = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
         self.kms_endpoint = f"http://127.0.0.1:{self._moto.server_port}"
         self.ecs = EmulatedEcs(declared_account(), endpoints={"AWS_ENDPOINT_URL_KMS": self.kms_endpoint})

@@ -113,11 +113,13 @@ def calls(script: Path) -> list[str]:
     return Path(f"{script}.calls").read_text().splitlines()
 
 
-def test_secrets_go_through_standard_input(program: Path) -> None:
-    says(program, f"cat > {program}.input; echo '{{}}'")
+def test_secrets_go_through_memory_that_can_be_read_twice(program: Path) -> None:
+    last = 'for word in "$@"; do last="${word#file://}"; done'
+    says(program, f"{last}; cat $last > {program}.input1; cat $last > {program}.input2; echo '{{}}'")
     aws("ssm", "put-parameter", secret_input={"Name": "/a", "Value": "SWMTKN-secret"})
     assert "SWMTKN-secret" not in calls(program)[0]
-    assert json.loads(Path(f"{program}.input").read_text()) == {"Name": "/a", "Value": "SWMTKN-secret"}
+    for time in (1, 2):
+        assert json.loads(Path(f"{program}.input{time}").read_text()) == {"Name": "/a", "Value": "SWMTKN-secret"}
 
 
 def test_a_refusal_is_not_repeated(program: Path) -> None:

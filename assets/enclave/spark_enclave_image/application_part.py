@@ -44,16 +44,16 @@ def trusted_files(trusted: Trusted, code: Path = CODE_FOLDER) -> list[str]:
 
 
 def application_tree(
-    trusted: Trusted, *, session_jar: Path, session_options: Path, system: Path, stage: Path
+    trusted: Trusted, *, session_jar: Path, session_options: Path, system: Path, stage: Path, code: Path = CODE_FOLDER
 ) -> ImageTree:
     """The broker's code, compiled with the image's Python (staged in `system`), and the session's worker.
 
     `stage` is an empty folder for what is made here; it must stay until the ramdisk is written.
     """
-    for name in trusted_files(trusted):
+    for name in trusted_files(trusted, code):
         place = stage / PYTHON_PACKAGES / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(CODE_FOLDER / name, place)
+        shutil.copyfile(code / name, place)
         place.chmod(0o644)
     compile_python(system, stage, [stage])
     tree = ImageTree()

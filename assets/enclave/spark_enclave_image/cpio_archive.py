@@ -1,7 +1,7 @@
 """Ramdisks as the kernel unpacks them: cpio in the format "newc", one form for the same files.
 
-Source: Linux, Documentation/driver-api/early-userspace/buffer-format.rst. Times, device and owner are zero, inodes count
-from one, entries are sorted. Archives end on a multiple of four bytes, as an archive that follows must begin on one.
+Source: Linux, Documentation/driver-api/early-userspace/buffer-format.rst. Times, device and owner are zero, inodes
+count from one, entries are sorted. Archives end on a multiple of four bytes: one that follows must begin there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def write(tree: ImageTree, out: IO[bytes]) -> int:
     size = 0
     for inode, (path, entry) in enumerate(tree, start=1):
         size += _write_entry(out, inode, path, entry)
-    trailer = _header(0, stat.S_IFREG * 0, 1, 0, _TRAILER)
+    trailer = _header(0, 0, 1, 0, _TRAILER)
     out.write(trailer)
     size += len(trailer)
     rest = -size % _BLOCK

@@ -60,5 +60,3 @@ def _data_archive(package: Path) -> bytes:
                 return file.read(size)
             file.seek(size + size % 2, io.SEEK_CUR)
     raise EifInputError(f"{package} holds no files.")
-
-

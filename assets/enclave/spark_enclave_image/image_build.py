@@ -18,7 +18,7 @@ from typing import Final, Literal
 from filelock import FileLock
 
 from spark_enclave_image import cpio_archive, spark_part, system_part
-from spark_enclave_image.application_part import INIT_SOURCES, application_tree, bootstrap_tree
+from spark_enclave_image.application_part import CODE_FOLDER, INIT_SOURCES, application_tree, bootstrap_tree
 from spark_enclave_image.eif_builder import BuildMetadata, build
 from spark_enclave_image.errors import EifInputError
 from spark_enclave_image.image_signing import ImageSigner
@@ -127,17 +127,23 @@ def build_image(
     blobs: Path | None = None,
     extras: Sequence[ExtraRamdisk] = (),
     signer: ImageSigner | None = None,
+    code: Path = CODE_FOLDER,
     say: Progress = lambda text: None,
 ) -> BuiltImage:
     """Write `out`/sparkvault-PLATFORM.eif and its report `.json`; raises EifInputError.
 
     `blobs`: the folder with AWS's kernel, for Nitro. `extras` are for test images only and refused for Nitro.
+    `code` holds the package spark_enclave.
     """
     if extras and platform != "vm-test":
         raise EifInputError("A simulator has no place in an image for hardware; build for vm-test.")
     lock, recipe, store = InputLock.load(), Recipe.load(), InputStore()
     out.mkdir(parents=True, exist_ok=True)
-    kernel = nitro_kernel(blobs or AWS_BLOBS_FOLDER) if platform == "nitro-x86_64" else vm_kernel(lock, store, cache_folder())
+    kernel = (
+        nitro_kernel(blobs or AWS_BLOBS_FOLDER)
+        if platform == "nitro-x86_64"
+        else vm_kernel(lock, store, cache_folder())
+    )
     say("system: Debian, Python, Java")
     system, staged = _system(lock, store, recipe)
     say("spark: jars")
@@ -152,6 +158,7 @@ def build_image(
             session_options=worker.options,
             system=staged,
             stage=Path(stage),
+            code=code,
         )
         ramdisks = [
             write_ramdisk("bootstrap", bootstrap_tree(kernel, init), out),

@@ -43,12 +43,14 @@ class Entry:
 
 
 class ImageTree:
-    """Paths (relative, `usr/bin/python3.11`) to entries. Adding the same path twice is refused unless it is a folder."""
+    """Paths (relative, `usr/bin/python3.11`) to entries. Adding a path twice is refused unless it is a folder."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
 
-    def add_file(self, path: str, *, source: Path | None = None, content: bytes = b"", executable: bool = False) -> None:
+    def add_file(
+        self, path: str, *, source: Path | None = None, content: bytes = b"", executable: bool = False
+    ) -> None:
         """A file, readable by all, writable by nobody but root. Raises EifInputError for a path that is taken."""
         self._add(path, Entry(stat.S_IFREG, 0o755 if executable else 0o644, source, content))
 

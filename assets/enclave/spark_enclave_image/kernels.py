@@ -33,7 +33,8 @@ The kernel, its command line and nsm.ko of AWS come with Amazon Linux 2023. On s
     sudo dnf install -y aws-nitro-enclaves-cli-devel
     sparkvault pins update --blobs /usr/share/nitro_enclaves/blobs
 
-which checks them against the signed package and writes their SHA-256 to assets/enclave/blobs/nitro-x86_64.json; commit that."""
+which checks them against the signed package and writes their SHA-256 to
+assets/enclave/blobs/nitro-x86_64.json; commit that."""
 
 
 class BlobsNotPinned(EifInputError):
@@ -66,7 +67,9 @@ def nitro_kernel(folder: Path = AWS_BLOBS_FOLDER, pins_file: Path = BLOB_PINS_FI
     pins = read_blob_pins(pins_file)
     missing = [name for name in BLOB_NAMES if not pins.get(name)]
     if missing:
-        raise BlobsNotPinned(f"No digest is pinned for {', '.join(missing)}, so no image for Nitro can be built.\n{_HOW_TO_PIN}")
+        raise BlobsNotPinned(
+            f"No digest is pinned for {', '.join(missing)}, so no image for Nitro can be built.\n{_HOW_TO_PIN}"
+        )
     for name in BLOB_NAMES:
         if not (folder / name).is_file():
             raise BlobsNotPinned(f"{folder / name} is missing.\n{_HOW_TO_PIN}")

@@ -1,4 +1,4 @@
-"""Makes the lock file of the image's inputs anew: the newest Debian packages as apt verifies them, wheels as pip gives them.
+"""Makes the lock file of the image's inputs anew: Debian's newest packages as apt verifies them, wheels of pip's index.
 
 Debian's archive signatures are checked by apt with Debian's own keyring; wheels must be among the digests that
 requirements.txt has for their version. What changed is for the reviewer to judge.

@@ -1,4 +1,4 @@
-"""The ramdisk with what others have written: Debian's libraries, Python with its wheels, a Java runtime made by jlink."""
+"""The ramdisk with what others have written: Debian's libraries, Python and its wheels, a Java runtime by jlink."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -88,34 +89,34 @@ def aws(
 
 def _once(call: str, arguments: tuple[str, ...], secret_input: Mapping[str, Any] | None, timeout_seconds: float) -> Any:
     command = ["aws", *arguments, "--output", "json", "--cli-connect-timeout", "5", "--cli-read-timeout", "20"]
-    memory = None
-    if secret_input is not None:
-        # A file that is in memory alone and that only our child has. Not a pipe: the program reads it twice.
-        memory = os.memfd_create("input")
-        os.write(memory, json.dumps(dict(secret_input)).encode())
-        command += ["--cli-input-json", f"file:///proc/self/fd/{memory}"]
     environment = {"AWS_RETRY_MODE": "standard", "AWS_MAX_ATTEMPTS": "2", **os.environ, "AWS_PAGER": ""}
     for ours in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
         # The program may be Python, too, and none of ours.
         environment.pop(ours, None)
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            pass_fds=() if memory is None else (memory,),
-            capture_output=True,
-            timeout=timeout_seconds,
-            env=environment,
-            text=True,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise AwsError(TIMED_OUT, f"no answer within {timeout_seconds:.0f} s", call) from error
-    except OSError as error:
-        raise AwsError("NotInstalled", str(error), call) from error
-    finally:
-        if memory is not None:
-            os.close(memory)
+    with contextlib.ExitStack() as opened:
+        inherited: tuple[int, ...] = ()
+        if secret_input is not None:
+            # Not standard input: the program reads its parameters twice.
+            memory = opened.enter_context(os.fdopen(os.memfd_create("aws-input"), "w", encoding="utf-8"))
+            json.dump(dict(secret_input), memory)
+            memory.flush()
+            inherited = (memory.fileno(),)
+            command += ["--cli-input-json", f"file:///proc/self/fd/{memory.fileno()}"]
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=timeout_seconds,
+                env=environment,
+                pass_fds=inherited,
+                text=True,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise AwsError(TIMED_OUT, f"no answer within {timeout_seconds:.0f} s", call) from error
+        except OSError as error:
+            raise AwsError("NotInstalled", str(error), call) from error
     if done.returncode != 0:
         raise _failure(call, done.stderr)
     if not done.stdout.strip():

@@ -2,10 +2,12 @@
 
 import typer
 
+from sparkvault.cli.enclave_image import build, diff, measure
 from sparkvault.cli.enclave_verify import verify
 
 app = typer.Typer(no_args_is_help=True, help="The trusted image, its measurements, and documents checked by hand.")
-app.command()(verify)
+for verb in (build, measure, diff, verify):
+    app.command()(verb)
 
 
 @app.callback()

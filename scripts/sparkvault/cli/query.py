@@ -43,7 +43,7 @@ def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT; `:name` stands for a parameter.")],
     tables: Annotated[
         list[str] | None,
-        typer.Option("--table", metavar="NAME=DIR", help="An encrypted table, by `sparkvault encrypt`."),
+        typer.Option("--table", metavar="NAME=DIR", help="A table by `sparkvault encrypt`."),
     ] = None,
     enclave: Annotated[
         str, typer.Option("--enclave", metavar="ADDRESS", help="HOST:PORT or unix:PATH.")
@@ -71,7 +71,7 @@ def query(
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option("--to", metavar="STORE", help="With --detach: folder or s3://BUCKET/PREFIX of the result."),
+        typer.Option("--to", metavar="STORE", help="With --detach: folder or s3://BUCKET/PREFIX."),
     ] = None,
 ) -> None:
     """Ask an enclave: verify what it runs, send it tables and query sealed, open the sealed result.
@@ -82,6 +82,7 @@ def query(
         raise UsageError("--detach and --to belong together", "give both, or neither")
     chosen = format_of(form, out)
     named, given = _pairs(tables, "--table"), _parameters(parameters)
+    owner_of, grant_for = _pairs(owners, "--owner"), _pairs(grants, "--grant")
     from spark_enclave.client import EnclaveConnection, Limits, Trust
     from spark_enclave.tables import read_key_file
 
@@ -90,9 +91,7 @@ def query(
         trust = Trust(policy_of(measurements), anchor_of(simulated))
         pins = TablePins(work_folder() / "enclave-table-versions.json")
         folders = {
-            name: _table(
-                Path(where), keys, pins, _pairs(owners, "--owner").get(name), _pairs(grants, "--grant").get(name)
-            )
+            name: _table(Path(where), keys, pins, owner_of.get(name), grant_for.get(name))
             for name, where in named.items()
         }
         with EnclaveConnection(enclave) as connection, connection.open_session(trust, keys.signing_key) as session:
@@ -151,10 +150,9 @@ def _detach(
         start_new_session=True,
     )
     where = store if store.startswith("s3://") else str(Path(store).absolute())
-    try:
-        courier.communicate(order(address, where, detached.for_courier()), timeout=0)
-    except subprocess.TimeoutExpired:
-        pass  # it has its order and goes on without us
+    assert courier.stdin is not None  # noqa: S101 (asked for as a pipe)
+    with courier.stdin as orders:
+        orders.write(order(address, where, detached.for_courier()))
     result(f"the query runs; its result goes to {store}")
     result(f"fetch it: sparkvault fetch {state} --from {store}")
 

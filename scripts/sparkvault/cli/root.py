@@ -2,7 +2,21 @@
 
 import typer
 
-from sparkvault.cli import bench, cluster, config, doctor, enclave, encrypt, grant, jobs, keys, local, query, stacks
+from sparkvault.cli import (
+    bench,
+    cluster,
+    config,
+    doctor,
+    enclave,
+    encrypt,
+    grant,
+    jobs,
+    keys,
+    local,
+    pins,
+    query,
+    stacks,
+)
 
 app = typer.Typer(
     name="sparkvault",
@@ -39,3 +53,4 @@ for module in (stacks, cluster, jobs, doctor, bench, encrypt, grant, query):
 app.add_typer(local.app, name="local")
 app.add_typer(keys.app, name="keys")
 app.add_typer(enclave.app, name="enclave")
+app.add_typer(pins.app, name="pins")

@@ -72,7 +72,7 @@ class ResultSealer:
         self._ended = False
 
     def seal(self, plaintext: bytes | memoryview, *, end: bool = False) -> tuple[int, bytes]:
-        """Index and sealed bytes of the next chunk, of at most 1 MiB plaintext; nothing follows the end."""
+        """Index and sealed bytes of the next chunk, of at most 96 KiB plaintext; nothing follows the end."""
         if self._ended or len(plaintext) > CHUNK_BYTES:
             raise ValueError("a chunk after the end, or a chunk that is too large")
         index, self._next, self._ended = self._next, self._next + 1, end
@@ -117,7 +117,7 @@ class ResultOpener:
 
 
 def split(data: bytes) -> Iterable[memoryview]:
-    """Pieces of at most 1 MiB, without copying."""
+    """Pieces of at most 96 KiB, without copying."""
     view = memoryview(data)
     return (view[start : start + CHUNK_BYTES] for start in range(0, len(view), CHUNK_BYTES))
 

@@ -30,6 +30,7 @@ from spark_enclave.protocol.refusals import MessageMalformed, NumberRefused, Pro
 from spark_enclave.protocol.session_keys import SessionKeys
 from spark_enclave.server.attestation_device import AttestationDevice, DeviceFailed
 from spark_enclave.server.boot_identity import BootIdentity
+from spark_enclave.server.chunk_wire import chunk_on_wire
 from spark_enclave.server.query_run import QueryRun, ResultDropped
 from spark_enclave.server.session import Session, SessionBusy
 from spark_enclave.server.settings import Settings
@@ -223,7 +224,7 @@ class Broker:
                 session.touch()
                 try:
                     async with asyncio.timeout(self._settings.stall_seconds):
-                        await context.write(wire.ResultChunk(index=index, end=whole, sealed=sealed))
+                        await context.write(chunk_on_wire(index, whole, sealed))
                 except TimeoutError:
                     whole = False
                     await _stop(context, _TOO_SLOW)

@@ -17,9 +17,9 @@ from spark_enclave.server.worker_frames import WorkerGone
 _log = logging.getLogger(__name__)
 
 #: Sealed chunks that wait for a reader; the worker waits when there are so many.
-_WINDOW: Final = 8
+_WINDOW: Final = 64
 #: Small pieces of the stream are put together up to this size.
-_ENOUGH_BYTES: Final = CHUNK_BYTES // 2
+_ENOUGH_BYTES: Final = CHUNK_BYTES
 
 Chunk = tuple[int, bool, bytes]
 

@@ -95,15 +95,17 @@ def _handlers(broker: Broker) -> grpc.GenericRpcHandler[Any, Any]:
         ),
         "PutTable": from_stream(broker.PutTable, _reading(wire.PutTableRequest), wire.PutTableReply.SerializeToString),
         "Query": unary(broker.Query, _reading(wire.QueryRequest), wire.QueryReply.SerializeToString),
-        "FetchResult": to_stream(
-            broker.FetchResult, _reading(wire.FetchResultRequest), wire.ResultChunk.SerializeToString
-        ),
+        "FetchResult": to_stream(broker.FetchResult, _reading(wire.FetchResultRequest), _as_it_is),
         "Health": unary(broker.Health, _reading(wire.HealthRequest), wire.HealthReply.SerializeToString),
     }
     name = wire.DESCRIPTOR.services_by_name["Enclave"].full_name
     if methods.keys() != {method.name for method in wire.DESCRIPTOR.services_by_name["Enclave"].methods}:
         raise AssertionError("every method of the service has a handler")
     return grpc.method_handlers_generic_handler(name, methods)
+
+
+def _as_it_is(data: bytes) -> bytes:
+    return data
 
 
 def _reading(kind: type[_Message]) -> Callable[[bytes], _Message]:

@@ -50,6 +50,8 @@ from sparkvault_host.identity import HostIdentity, Metadata, MetadataError, kern
 RESTLESS_SECONDS, SETTLED_SECONDS = 3.0, 10.0
 #: Seconds between looks at what rarely changes: wanted settings, published images, join data.
 SLOW_SECONDS = 20.0
+#: On a machine that is short of time an answer is good for longer: so many times what it cost.
+COST_FACTOR = 5.0
 #: Seconds that all hosts get to pull a newly published image before services change to it.
 IMAGE_SECONDS = 45.0
 #: Seconds kept for the last steps of leaving, of those that Auto Scaling or EC2 gives.
@@ -81,6 +83,7 @@ class Observer:
         self._sickness = sickness or Sickness()
         self._clock = clock
         self._kept: dict[str, tuple[float, Any]] = {}
+        self._costs: dict[str, float] = {}
         self._since: dict[str, float] = {}
         self._images: dict[str, str] | None = None
         self._images_since = 0.0
@@ -372,14 +375,17 @@ class Observer:
         if slow:
             good_for = SLOW_SECONDS
         kept = self._kept.get(name)
-        if kept is not None and now - kept[0] < good_for:
+        if kept is not None and now - kept[0] < max(good_for, COST_FACTOR * self._costs.get(name, 0.0)):
             return kept[1], True
+        began = self._clock()
         try:
             answer = ask()
         except (AwsError, ParameterError) as error:
             print(f"agent: {error}", flush=True)
             return None, False
-        self._kept[name] = (now, answer)
+        ended = self._clock()
+        self._costs[name] = ended - began
+        self._kept[name] = (ended, answer)
         return answer, True
 
     def _watch_images(self, images: dict[str, str], now: float) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import dataclass
 from typing import Any
 
-from sparkvault_host.aws_cli import AwsError, aws
+from sparkvault_host.aws_cli import aws
 from sparkvault_host.broker import client
 from sparkvault_host.engine_api import EngineApi
 from sparkvault_host.identity import HostIdentity
@@ -24,9 +25,9 @@ EVENT_LOGS = "eventlog"
 _BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 
 
-def surroundings(identity: HostIdentity, engine: EngineApi, desired: dict[str, Any]) -> Surroundings:
+def surroundings(identity: HostIdentity, engine: EngineApi, given: Deployed) -> Surroundings:
     """Raises LauncherError, AwsError, EngineError where something is not there yet."""
-    region = identity.region
+    region, desired = identity.region, given.desired
     forced = {
         "spark.hadoop.fs.s3a.endpoint.region": region,
         "spark.eventLog.enabled": "true",
@@ -47,7 +48,7 @@ def surroundings(identity: HostIdentity, engine: EngineApi, desired: dict[str, A
         **{str(key): str(value) for key, value in (desired.get("spark_settings") or {}).items()},
     }
     return Surroundings(
-        image=submit_image(identity),
+        image=given.image,
         master_url=master_url(engine),
         rpc_secret=rpc_secret(engine),
         settings=settings,
@@ -56,38 +57,34 @@ def surroundings(identity: HostIdentity, engine: EngineApi, desired: dict[str, A
     )
 
 
-def desired_state(identity: HostIdentity) -> dict[str, Any]:
-    """What the deployment wants of this swarm (parameter ``swarm/desired``); empty where it says nothing."""
+@dataclass(frozen=True)
+class Deployed:
+    """What the deployment left in the parameter store."""
+
+    image: str
+    """The submit image, by digest."""
+    desired: dict[str, Any]
+    """What it wants of this swarm; empty where it says nothing."""
+
+
+def deployed(identity: HostIdentity) -> Deployed:
+    """Read in one call. Raises LauncherError, AwsError."""
+    image_name, desired_name = identity.parameter("images", "submit"), identity.parameter("swarm", "desired")
+    answer = aws("ssm", "get-parameters", "--names", image_name, desired_name) or {}
+    found = {each["Name"]: each["Value"] for each in answer.get("Parameters", [])}
     try:
-        found = aws("ssm", "get-parameter", "--name", identity.parameter("swarm", "desired"))
-    except AwsError as error:
-        if error.code == "ParameterNotFound":
-            return {}
-        raise
-    try:
-        value = json.loads(found["Parameter"]["Value"])
+        desired = json.loads(found.get(desired_name, "{}"))
     except ValueError as error:
         raise LauncherError("the parameter swarm/desired is not JSON; deploy again") from error
-    return value if isinstance(value, dict) else {}
+    image = found.get(image_name, "")
+    if not _BY_DIGEST.fullmatch(image):
+        raise LauncherError(f"parameter {image_name} holds no image by digest; `sparkvault deploy` writes it")
+    return Deployed(image, desired if isinstance(desired, dict) else {})
 
 
 def tenants(desired: dict[str, Any]) -> frozenset[str]:
     """The tenants of the deployment; ``default`` alone where it names none."""
     return frozenset(str(name) for name in desired.get("tenants") or ["default"])
-
-
-def submit_image(identity: HostIdentity) -> str:
-    """The submit image by digest. Raises LauncherError for anything that is not one."""
-    name = identity.parameter("images", "submit")
-    try:
-        image = str(aws("ssm", "get-parameter", "--name", name)["Parameter"]["Value"])
-    except AwsError as error:
-        if error.code != "ParameterNotFound":
-            raise
-        raise LauncherError(f"there is no parameter {name}; `sparkvault deploy` writes it") from error
-    if not _BY_DIGEST.fullmatch(image):
-        raise LauncherError(f"parameter {name} holds no image by digest; `sparkvault deploy` writes it")
-    return image
 
 
 def master_url(engine: EngineApi) -> str:

@@ -44,10 +44,10 @@ def submit(job_id: str, identity: HostIdentity, engine: EngineApi, rules: Rules)
     record = bucket.record(job_id)
     if record is not None and record.get("state") in _ENDED:
         raise LauncherError(f"job {job_id} has ended already; an id is used once")
-    desired = cluster.desired_state(identity)
+    given = cluster.deployed(identity)
     try:
-        spec = read_specification(bucket.specification(job_id), job_id, cluster.tenants(desired), rules)
-        around = cluster.surroundings(identity, engine, desired)
+        spec = read_specification(bucket.specification(job_id), job_id, cluster.tenants(given.desired), rules)
+        around = cluster.surroundings(identity, engine, given)
         command = spark_command(spec, around)
         # Made here for its checks of the sizes, before anything is created.
         job_service(spec, around, program=Reference("", ""), launch=Reference("", ""), token=None)

@@ -20,6 +20,10 @@ class DeniedError(SparkvaultError):
     """The caller's role may not run this document."""
 
 
+class LauncherFailedError(SparkvaultError):
+    """The launcher said no: nothing was started, and nothing will be."""
+
+
 class Documents:
     """The documents ``<cluster>-job.*`` and ``<cluster>-host.*``."""
 
@@ -102,8 +106,8 @@ def _refused(what: str, error: ClientError) -> SparkvaultError:
 
 def _failed(what: str, invocation: dict[str, Any]) -> SparkvaultError:
     said = [line for line in invocation["StandardErrorContent"].splitlines() if line.startswith("sparkvault: ")]
-    if said:
-        return SparkvaultError(said[-1].removeprefix("sparkvault: "))
+    if said and invocation["Status"] == "Failed":
+        return LauncherFailedError(said[-1].removeprefix("sparkvault: "))
     return SparkvaultError(
         f"document {what} ended as {invocation['StatusDetails']} (exit code {invocation['ResponseCode']}): "
         f"{invocation['StandardErrorContent'].strip()[-500:] or 'it said nothing'}"

@@ -14,7 +14,7 @@ from sparkvault.errors import NotAvailable, SparkvaultError, UsageError, WaitTim
 from sparkvault.jobs import JobRecord, JobSpec, JobState, checked_job_id, is_job_id, new_job_id
 from sparkvault.targets.protocol import ClusterStatus, Component, Language, UiName
 from sparkvault.targets.swarm import output
-from sparkvault.targets.swarm.documents import DeniedError, Documents
+from sparkvault.targets.swarm.documents import DeniedError, Documents, LauncherFailedError
 from sparkvault.targets.swarm.groups import HostGroups
 from sparkvault.targets.swarm.job_bucket import JobBucket
 from sparkvault.targets.swarm.sessions import Sessions, find_plugin
@@ -69,7 +69,8 @@ class SwarmTarget:
         bucket.upload(submission)
         try:
             self._documents.run("job.submit", job_id)
-        except SparkvaultError as error:
+        except LauncherFailedError as error:
+            # Any other end leaves open whether the job will start; its record then says what the hosts know.
             record = bucket.read(job_id)
             if not record.state.ended:
                 bucket.write(record.model_copy(update={"state": JobState.FAILED, "message": error.what}))

@@ -20,7 +20,8 @@ final case class TableGrant(columns: Set[String], smallestGroup: Long, approved:
 object TableGrant {
   /** By the table's name, from the `grant` of a query. */
   def all(grant: JsonNode): Map[String, TableGrant] = Message.map(grant, "tables").map { case (name, one) =>
-    name -> TableGrant(Message.texts(one, "columns").toSet, Message.number(one, "smallest_group"), Message.flag(one, "approved"))
+    val columns = Message.texts(one, "columns").toSet
+    name -> TableGrant(columns, Message.number(one, "smallest_group"), Message.flag(one, "approved"))
   }
 }
 
@@ -49,7 +50,8 @@ final class GrantRules(grants: Seq[(BaseRelation, TableGrant)]) {
       val sources = new Lineage(plan, withheld)
       plan.output.foreach { column =>
         sources.of(column).headOption.foreach { hidden =>
-          throw new Refused("grant-columns", s"the result's column ${column.name} shows $hidden, which the grant does not let out")
+          val what = s"the result's column ${column.name} shows $hidden, which the grant does not let out"
+          throw new Refused("grant-columns", what)
         }
       }
     }
@@ -57,7 +59,9 @@ final class GrantRules(grants: Seq[(BaseRelation, TableGrant)]) {
 
   private def withheldColumns(plan: LogicalPlan): Map[ExprId, String] =
     relationsOf(plan)
-      .flatMap(relation => grantOf(relation).toSeq.flatMap(grant => relation.output.filterNot(column => grant.columns(column.name))))
+      .flatMap { relation =>
+        grantOf(relation).toSeq.flatMap(grant => relation.output.filterNot(column => grant.columns(column.name)))
+      }
       .map(column => column.exprId -> column.name)
       .toMap
 
@@ -79,7 +83,7 @@ final class GrantRules(grants: Seq[(BaseRelation, TableGrant)]) {
 
     private def bottomUp(plan: LogicalPlan): Seq[LogicalPlan] =
       plan.children.flatMap(bottomUp) ++
-        plan.expressions.flatMap(_.collect { case subquery: SubqueryExpression => subquery.plan }.flatMap(bottomUp)) :+ plan
+        plan.expressions.flatMap(_.collect { case inner: SubqueryExpression => inner.plan }.flatMap(bottomUp)) :+ plan
 
     private def visit(node: LogicalPlan): Unit = {
       node.expressions.foreach(_.foreach {
@@ -88,10 +92,14 @@ final class GrantRules(grants: Seq[(BaseRelation, TableGrant)]) {
       })
       node match {
         case union: Union =>
-          union.output.zipWithIndex.foreach { case (out, at) => union.children.foreach(child => add(out.exprId, of(child.output(at)))) }
+          union.output.zipWithIndex.foreach { case (out, at) =>
+            union.children.foreach(child => add(out.exprId, of(child.output(at))))
+          }
         case reference: CTERelationRef =>
-          nodes.collect { case definition: CTERelationDef if definition.id == reference.cteId => definition }.foreach { definition =>
-            reference.output.zip(definition.output).foreach { case (out, inner) => add(out.exprId, of(inner)) }
+          nodes.foreach {
+            case definition: CTERelationDef if definition.id == reference.cteId =>
+              reference.output.zip(definition.output).foreach { case (out, inner) => add(out.exprId, of(inner)) }
+            case _ => ()
           }
         case _: Project | _: Aggregate | _: Window | _: LogicalRelation => ()
         case other =>
@@ -131,7 +139,8 @@ final class GrantRules(grants: Seq[(BaseRelation, TableGrant)]) {
     case offset: Offset => offset.copy(child = grouped(offset.child, smallest))
     case alias: SubqueryAlias => alias.copy(child = grouped(alias.child, smallest))
     case _: LogicalRelation | _: View =>
-      throw new Refused("grant-group", s"rows come out only in groups of at least $smallest: use GROUP BY or an aggregate")
+      val what = s"rows come out only in groups of at least $smallest: use GROUP BY or an aggregate"
+      throw new Refused("grant-group", what)
     case other => refuseShape(other.nodeName)
   }
 
@@ -144,7 +153,7 @@ final class GrantRules(grants: Seq[(BaseRelation, TableGrant)]) {
         if (!GrantRules.ofGroups(call.aggregateFunction)) {
           refuseShape(s"the aggregate ${call.aggregateFunction.prettyName}, which can show one row's value,")
         }
-        call.aggregateFunction.children.foreach(argument => if (!plain(argument)) refuseShape("an expression inside an aggregate"))
+        if (!call.aggregateFunction.children.forall(plain)) refuseShape("an expression inside an aggregate")
       case _ => ()
     })
   }

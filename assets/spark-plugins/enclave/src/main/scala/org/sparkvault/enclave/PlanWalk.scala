@@ -13,7 +13,8 @@ object PlanWalk {
     *
     * `resolved`: also walk what functions will be replaced by, which only an analysed plan knows.
     */
-  def foreach(root: LogicalPlan, resolved: Boolean)(plan: LogicalPlan => Unit)(expression: (Expression, Boolean) => Unit): Unit = {
+  def foreach(root: LogicalPlan, resolved: Boolean)(plan: LogicalPlan => Unit)(
+      expression: (Expression, Boolean) => Unit): Unit = {
     val outside = new IdentityHashMap[AnyRef, AnyRef]
     val within = new IdentityHashMap[AnyRef, AnyRef]
     val todo = new java.util.ArrayDeque[(Any, Boolean)]
@@ -53,7 +54,8 @@ object PlanWalk {
     }
   }
 
-  private def unseen(seen: IdentityHashMap[AnyRef, AnyRef], node: AnyRef): Boolean = Option(seen.put(node, node)).isEmpty
+  private def unseen(seen: IdentityHashMap[AnyRef, AnyRef], node: AnyRef): Boolean =
+    Option(seen.put(node, node)).isEmpty
 
   private def partOfPlan(product: Product): Boolean = {
     val name = product.getClass.getName

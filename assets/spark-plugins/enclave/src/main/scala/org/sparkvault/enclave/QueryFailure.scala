@@ -24,7 +24,8 @@ object QueryFailure {
         case kind => new Failed(kind, "the query was cancelled")
       })
       .orElse(if (causes.exists(outOfMemory)) {
-        Some(new Failed("memory", "the query needs more memory than this session has: read fewer columns or rows, or group less finely"))
+        val remedy = "read fewer columns or rows, or group less finely"
+        Some(new Failed("memory", s"the query needs more memory than this session has: $remedy"))
       } else None)
       .orElse(causes.reverseIterator.collectFirst {
         case known: SparkThrowable if known.getCondition != null && !known.getCondition.startsWith("INTERNAL") =>
@@ -42,7 +43,7 @@ object QueryFailure {
       // Spark reports some by words only: a result of a stage over spark.driver.maxResultSize, a broadcast that is
       // too large.
       Option(other.getMessage).exists { words =>
-        words.contains("java.lang.OutOfMemoryError") || words.contains("maxResultSize") || words.contains("Cannot broadcast the table")
+        Seq("java.lang.OutOfMemoryError", "maxResultSize", "Cannot broadcast the table").exists(words.contains(_))
       }
   }
 }

@@ -62,9 +62,11 @@ final class QueryRules(spark: classic.SparkSession, names: Set[String], relation
       checkNode(plan)
       plan match {
         case relation: UnresolvedRelation => checkName(relation, defined.toSet)
-        case function: UnresolvedTableValuedFunction => checkFunction(SqlAllowList.tableFunctions, function.name, "table function")
+        case function: UnresolvedTableValuedFunction =>
+          checkFunction(SqlAllowList.tableFunctions, function.name, "table function")
         case hint: UnresolvedHint =>
-          if (!QueryRules.Hints(hint.name.toUpperCase(java.util.Locale.ROOT))) throw new Refused("hint", s"the hint ${hint.name} is not allowed")
+          val known = QueryRules.Hints(hint.name.toUpperCase(java.util.Locale.ROOT))
+          if (!known) throw new Refused("hint", s"the hint ${hint.name} is not allowed")
         case _ => ()
       }
     } { (expression, inside) =>
@@ -95,9 +97,11 @@ final class QueryRules(spark: classic.SparkSession, names: Set[String], relation
         throw new Refused("plan", s"${leaf.nodeName} is not allowed")
       case _ => ()
     }
-    physical.foreachWithSubqueries {
+    // Subqueries are no physical plans yet; what they read was looked at above.
+    physical.foreach {
       case scan: FileSourceScanExec => checkRelation(scan.relation)
-      case leaf: LeafExecNode if !QueryRules.Leaves(leaf.nodeName) => throw new Refused("plan", s"${leaf.nodeName} is not allowed")
+      case leaf: LeafExecNode if !QueryRules.Leaves(leaf.nodeName) =>
+        throw new Refused("plan", s"${leaf.nodeName} is not allowed")
       case _ => ()
     }
   }
@@ -111,7 +115,9 @@ final class QueryRules(spark: classic.SparkSession, names: Set[String], relation
   }
 
   private def checkRelation(relation: BaseRelation): Unit =
-    if (!relations.exists(_ eq relation)) throw new Refused("relation", "the query reads something that is no table of this session")
+    if (!relations.exists(_ eq relation)) {
+      throw new Refused("relation", "the query reads something that is no table of this session")
+    }
 
   private def checkFunction(list: Classification, parts: Seq[String], kind: String): Unit = {
     val name = parts.map(_.toLowerCase(java.util.Locale.ROOT)).mkString(".")
@@ -120,8 +126,9 @@ final class QueryRules(spark: classic.SparkSession, names: Set[String], relation
 
   private def checkNode(plan: LogicalPlan): Unit = {
     val verdict = SqlAllowList.plans.verdict(SqlAllowList.nameOf(plan.getClass))
-    val rule = plan match {
-      case _: Command | _: CompoundPlanStatement | _: ParsedStatement => "statement"
+    val rule = (verdict, plan) match {
+      case (_, _: Command | _: CompoundPlanStatement | _: ParsedStatement) => "statement"
+      case (Forbidden(why), _) if why.startsWith("statements") => "statement"
       case _ => "plan"
     }
     val what = if (rule == "statement") s"a query is one SELECT; ${plan.nodeName}" else plan.nodeName
@@ -130,7 +137,10 @@ final class QueryRules(spark: classic.SparkSession, names: Set[String], relation
 
   private def checkExpression(expression: Expression, inside: Boolean): Unit =
     refuseUnless(
-      SqlAllowList.expressions.verdict(SqlAllowList.nameOf(expression.getClass)), inside, "expression", s"the expression ${expression.nodeName}")
+      SqlAllowList.expressions.verdict(SqlAllowList.nameOf(expression.getClass)),
+      inside,
+      "expression",
+      s"the expression ${expression.nodeName}")
 
   private def refuseUnless(verdict: Verdict, inside: Boolean, rule: String, what: String): Unit = verdict match {
     case Allowed => ()
@@ -146,26 +156,28 @@ object QueryRules {
 
   /** How to join: a matter of speed. Others change numbers of partitions or refer to state. */
   private val Hints = Set(
-    "BROADCAST", "BROADCASTJOIN", "MAPJOIN", "MERGE", "MERGEJOIN", "SHUFFLE_MERGE", "SHUFFLE_HASH", "SHUFFLE_REPLICATE_NL")
+    "BROADCAST", "BROADCASTJOIN", "MAPJOIN",
+    "MERGE", "MERGEJOIN", "SHUFFLE_MERGE", "SHUFFLE_HASH", "SHUFFLE_REPLICATE_NL")
 
   /** Physical leaves besides scans of this session's files. */
   private val Leaves =
-    Set("LocalTableScan", "Range", "Scan OneRowRelation", "OneRowRelation", "EmptyRelation", "UnionLoop", "ReusedSubquery", "RecursiveCTE")
+    Set("LocalTableScan", "Range", "Scan OneRowRelation", "OneRowRelation", "EmptyRelation", "UnionLoop", "ReusedSubquery")
 
   /** The values that a client gives for `:name`. Raises Refused. */
   def parameters(values: Map[String, com.fasterxml.jackson.databind.JsonNode]): Map[String, Literal] = {
-    import org.apache.spark.sql.catalyst.expressions.Cast
+    import org.apache.spark.sql.catalyst.expressions.{Cast, EvalMode}
     import org.apache.spark.sql.types._
     val types = Map(
       "int" -> LongType, "double" -> DoubleType, "string" -> StringType, "boolean" -> BooleanType,
       "date" -> DateType, "timestamp" -> TimestampType, "decimal" -> DecimalType.SYSTEM_DEFAULT)
     values.map { case (name, parameter) =>
       val kind = Message.text(parameter, "type")
-      val wanted = types.getOrElse(kind, throw new Refused("parameters", s"the parameter $name has the unknown type $kind"))
+      val wanted =
+        types.getOrElse(kind, throw new Refused("parameters", s"the parameter $name has the unknown type $kind"))
       val value = Message.optional(parameter, "value").map(_.asText).orNull
       val literal =
         try {
-          val cast = Cast(Literal.create(value, StringType), wanted, Some("UTC"), evalMode = org.apache.spark.sql.catalyst.expressions.EvalMode.ANSI)
+          val cast = Cast(Literal.create(value, StringType), wanted, Some("UTC"), EvalMode.ANSI)
           Literal.create(cast.eval(), wanted)
         } catch { case NonFatal(_) => throw new Refused("parameters", s"the parameter $name is not of the type $kind") }
       name -> literal

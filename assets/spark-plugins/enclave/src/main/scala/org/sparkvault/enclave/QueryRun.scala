@@ -8,14 +8,17 @@ import org.apache.spark.sql.functions.col
 import org.apache.spark.sql.sources.BaseRelation
 import org.apache.spark.sql.sparkvault.SparkInternals
 
-final class QueryRun(spark: classic.SparkSession, tables: Map[String, SessionTable], grants: Map[String, TableGrant], out: FrameWriter) {
+final class QueryRun(
+    spark: classic.SparkSession, tables: Map[String, SessionTable], grants: Map[String, TableGrant], out: FrameWriter) {
 
   /** Writes the schema and the rows; returns the numbers of rows and bytes. Raises Refused, Failed or what Spark
    * raises.
    */
   def run(id: Long, sql: String, parameters: Map[String, JsonNode], limits: ResultLimits): (Long, Long) = {
     val literals = QueryRules.parameters(parameters)
-    grants.keys.find(!tables.contains(_)).foreach(name => throw new Refused("relation", s"$name is no table of this session"))
+    grants.keys.find(!tables.contains(_)).foreach { name =>
+      throw new Refused("relation", s"$name is no table of this session")
+    }
     tables.values.foreach(table => visible(table).createOrReplaceTempView(table.name))
     val rules = new QueryRules(spark, tables.keySet, tables.values.toSeq.map(relationOf))
     val asked = SparkInternals.execution(rules.analysed(sql, literals)).analyzed

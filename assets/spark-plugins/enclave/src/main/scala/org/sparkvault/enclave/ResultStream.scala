@@ -98,8 +98,8 @@ object ResultStream {
 
   /** Runs the query and writes its rows as one Arrow stream that begins with `first`; returns rows and bytes. */
   def run(
-      context: SparkContext, id: Long, rows: RDD[InternalRow], schema: StructType, first: Array[Byte], limits: ResultLimits,
-      frames: FrameWriter): (Long, Long) = {
+      context: SparkContext, id: Long, rows: RDD[InternalRow], schema: StructType, first: Array[Byte],
+      limits: ResultLimits, frames: FrameWriter): (Long, Long) = {
     val stream = new ResultStream(rows.getNumPartitions, limits)
     streams.put(id, stream)
     @volatile var broken = Option.empty[Throwable]

@@ -18,7 +18,8 @@ final class Session(frames: FrameReader, out: FrameWriter) {
 
   /** Until `close` or the end of the input; the exit code. Raises BrokenProtocol. */
   def serve(): Int = {
-    Iterator.continually(frames.next()).takeWhile(_.exists(Message.text(_, "do") != "close")).flatten.foreach { message =>
+    val messages = Iterator.continually(frames.next()).takeWhile(_.exists(Message.text(_, "do") != "close")).flatten
+    messages.foreach { message =>
       Message.text(message, "do") match {
         case "start" => start(message)
         case "tables" => addTables(message)
@@ -82,12 +83,14 @@ final class Session(frames: FrameReader, out: FrameWriter) {
     val seconds = Message.number(limits, "seconds")
     val bounds = ResultLimits(Message.number(limits, "rows"), Message.number(limits, "bytes"))
     val sql = Message.text(message, "sql")
-    val parameters = Message.optional(message, "parameters").map(_ => Message.map(message, "parameters")).getOrElse(Map.empty)
+    val parameters =
+      Message.optional(message, "parameters").map(_ => Message.map(message, "parameters")).getOrElse(Map.empty)
     val grants = Message.optional(message, "grant").map(TableGrant.all).getOrElse(Map.empty)
     if (seconds < 1 || bounds.rows < 1 || bounds.bytes < 1) {
       answerRefused(Some(id), new Refused("limits", "limits are positive"))
     } else {
-      val next = new RunningQuery(session, id, seconds, query => runQuery(session, query, sql, parameters, grants, bounds))
+      val next =
+        new RunningQuery(session, id, seconds, query => runQuery(session, query, sql, parameters, grants, bounds))
       if (running.compareAndSet(null, next)) next.start()
       else answerRefused(Some(id), new Refused("busy", "another query of this session runs"))
     }
@@ -120,14 +123,18 @@ final class Session(frames: FrameReader, out: FrameWriter) {
   private def close(): Unit = {
     Option(running.get).foreach(_.stop("cancelled"))
     SessionKeys.wipe()
-    spark.foreach(session => try session.stop() catch { case NonFatal(_) => Diagnostics.warn("Spark did not stop in order") })
+    spark.foreach { session =>
+      try session.stop()
+      catch { case NonFatal(_) => Diagnostics.warn("Spark did not stop in order") }
+    }
     scratch.foreach(empty)
   }
 
   private def empty(folder: Path): Unit =
     if (Files.isDirectory(folder)) {
       val all = Files.walk(folder)
-      try all.sorted(java.util.Comparator.reverseOrder[Path]).filter(_ != folder).forEach(path => { Files.deleteIfExists(path); () })
+      val within = all.sorted(java.util.Comparator.reverseOrder[Path]).filter(_ != folder)
+      try within.forEach(path => { Files.deleteIfExists(path); () })
       catch { case NonFatal(_) => Diagnostics.warn("the scratch folder could not be emptied") }
       finally all.close()
     }

@@ -24,7 +24,8 @@ final class FileKeys(val footerKey: Array[Byte], val columnKeys: Map[String, Arr
 object SessionKeys {
   private val byPath = new ConcurrentHashMap[String, FileKeys]
 
-  def register(path: java.nio.file.Path, keys: FileKeys): Unit = byPath.put(path.toAbsolutePath.normalize.toString, keys)
+  def register(path: java.nio.file.Path, keys: FileKeys): Unit =
+    byPath.put(path.toAbsolutePath.normalize.toString, keys)
 
   def forget(path: java.nio.file.Path): Unit =
     Option(byPath.remove(path.toAbsolutePath.normalize.toString)).foreach(_.wipe())

@@ -1,7 +1,8 @@
 // The session worker: one session's Spark, on pipes. Started by the broker; see the README of this module.
 package org.sparkvault.enclave
 
-import java.io.{BufferedInputStream, BufferedOutputStream, FileDescriptor, FileInputStream, FileOutputStream, OutputStream, PrintStream}
+import java.io.{BufferedInputStream, BufferedOutputStream, FileDescriptor, FileInputStream, FileOutputStream}
+import java.io.{OutputStream, PrintStream}
 
 object SessionMain {
   def main(arguments: Array[String]): Unit = {
@@ -11,7 +12,9 @@ object SessionMain {
     val nowhere = new PrintStream(OutputStream.nullOutputStream())
     System.setOut(nowhere)
     System.setErr(nowhere)
-    Thread.setDefaultUncaughtExceptionHandler((_, error) => Diagnostics.warn(s"a thread ended with ${error.getClass.getName}"))
+    Thread.setDefaultUncaughtExceptionHandler { (_, error) =>
+      Diagnostics.warn(s"a thread ended with ${error.getClass.getName}")
+    }
     val code =
       try new Session(new FrameReader(input), new FrameWriter(output)).serve()
       catch {

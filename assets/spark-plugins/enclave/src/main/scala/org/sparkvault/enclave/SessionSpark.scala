@@ -44,7 +44,8 @@ object SessionSpark {
         "spark.io.encryption.keySizeBits" -> "256",
         // Java's own AES and randomness: no native library has to be unpacked and loaded for them.
         "spark.io.encryption.commons.config.cipher.classes" -> "org.apache.commons.crypto.cipher.JceCipher",
-        "spark.io.encryption.commons.config.secure.random.classes" -> "org.apache.commons.crypto.random.JavaCryptoRandom",
+        "spark.io.encryption.commons.config.secure.random.classes" ->
+          "org.apache.commons.crypto.random.JavaCryptoRandom",
         "spark.shuffle.compress" -> "true",
         // Only this session's relations: no Hive, no files by path, no tables, no artifacts.
         "spark.sql.catalogImplementation" -> "in-memory",

@@ -30,7 +30,7 @@ object SqlAllowList {
   val expressions: Classification = read("expressions.txt")
 
   /** The name under which a class stands in the lists. */
-  def nameOf(kind: Class[_]): String = kind.getName.stripPrefix("org.apache.spark.sql.").stripSuffix("$")
+  def nameOf(kind: Class[_]): String = kind.getName.stripPrefix("org.apache.spark.sql.")
 
   private def read(file: String): Classification = {
     val source = Source.fromInputStream(getClass.getResourceAsStream(file))(Codec.UTF8)

@@ -63,7 +63,8 @@ object TableRegistration {
       val digest = Message.text(file, "sha256")
       if (!FileName.matches(name) || !Sha256.matches(digest)) throw new BrokenProtocol("a file's name or digest")
       val columnKeys = Message.map(file, "column_keys").map { case (column, key) => column -> decoded(key.asText) }
-      val keys = new FileKeys(decoded(Message.text(file, "footer_key")), columnKeys, decoded(Message.text(file, "aad_prefix")))
+      val aadPrefix = decoded(Message.text(file, "aad_prefix"))
+      val keys = new FileKeys(decoded(Message.text(file, "footer_key")), columnKeys, aadPrefix)
       if ((Seq(keys.footerKey) ++ columnKeys.values).exists(key => key.length != 16 && key.length != 32)) {
         throw new BrokenProtocol("a key of a length that is not allowed")
       }
@@ -142,8 +143,11 @@ object TableRegistration {
       throw new Refused("file-plaintext", s"the footer of the file $name is not encrypted")
     }
     val columns = footer.getBlocks.asScala.flatMap(_.getColumns.asScala)
-    columns.find(!_.isEncrypted).foreach { column =>
-      throw new Refused("file-plaintext", s"the column ${column.getPath.toDotString} of the file $name is not encrypted")
+    // A chunk's own isEncrypted speaks of keys per column only; the decryptor knows of the footer's key, too.
+    val decryptor = footer.getFileMetaData.getFileDecryptor
+    columns.find(column => !decryptor.getColumnSetup(column.getPath).isEncrypted).foreach { column =>
+      val path = column.getPath.toDotString
+      throw new Refused("file-plaintext", s"the column $path of the file $name is not encrypted")
     }
     val found = new ParquetToSparkSchemaConverter(spark.sessionState.conf).convert(footer.getFileMetaData.getSchema)
     if (!SparkInternals.sameTypes(found, schema)) {

@@ -40,7 +40,9 @@ object SparkInternals {
 
   /** Names and types alike, whatever may be null. */
   def sameTypes(one: StructType, other: StructType): Boolean =
-    one.asNullable.map(field => (field.name, field.dataType)) == other.asNullable.map(field => (field.name, field.dataType))
+    one.length == other.length && one.asNullable.zip(other.asNullable).forall { case (left, right) =>
+      left.name == right.name && left.dataType == right.dataType
+    }
 
   /** The message that begins an Arrow stream. */
   def arrowSchema(schema: StructType): Array[Byte] = {
@@ -60,7 +62,8 @@ object SparkInternals {
 
   /** Rows as Arrow record batch messages of at most about `batchBytes` each, with the number of rows in each. */
   def arrowBatches(
-      rows: Iterator[InternalRow], schema: StructType, batchBytes: Long, context: TaskContext): Iterator[(Array[Byte], Long)] = {
+      rows: Iterator[InternalRow], schema: StructType, batchBytes: Long,
+      context: TaskContext): Iterator[(Array[Byte], Long)] = {
     val portion = new Portion(rows, batchBytes)
     val batches = ArrowConverters.toBatchIterator(
       portion, schema, 0L, TimeZone, errorOnDuplicatedFieldNames = false, largeVarTypes = false, context)
@@ -96,7 +99,7 @@ object SparkInternals {
   def closeListeners(context: SparkContext): Int = {
     val environment = context.env
     val holders: Seq[AnyRef] = Seq(environment.rpcEnv, environment.blockManager.blockTransferService)
-    val servers = holders.flatMap(holder => fields(holder, classOf[TransportServer]).map(_.asInstanceOf[TransportServer]))
+    val servers = holders.flatMap(fields(_, classOf[TransportServer])).map(_.asInstanceOf[TransportServer])
     if (servers.length != holders.length) {
       throw new IllegalStateException(s"${servers.length} listening sockets of Spark were found, not ${holders.length}")
     }

@@ -4,7 +4,7 @@ import java.util.UUID
 
 import scala.util.control.NonFatal
 
-import org.sparkvault.fargate.FargateConf
+import org.sparkvault.fargate.{FargateConf, SettingsRefused}
 import org.slf4j.LoggerFactory
 
 import org.apache.spark.{SparkContext, SparkException}
@@ -23,16 +23,23 @@ private[spark] class FargateClusterManager extends ExternalClusterManager {
   }
 
   override def createSchedulerBackend(sc: SparkContext, masterURL: String, scheduler: TaskScheduler): SchedulerBackend = {
+    // Spark hides what is no SparkException behind "External scheduler cannot be instantiated".
+    try create(sc, masterURL, scheduler.asInstanceOf[TaskSchedulerImpl])
+    catch { case refused: SettingsRefused => throw new SparkException(refused.getMessage, refused) }
+  }
+
+  private def create(sc: SparkContext, masterURL: String, scheduler: TaskSchedulerImpl): SchedulerBackend = {
     val all = sc.conf.getAll.toMap
     val fargate = FargateConf.read(masterURL, all)
     val applicationId = sc.conf.getOption("spark.app.id").getOrElse(FargateClusterManager.newApplicationId())
+    sc.conf.set("spark.app.id", applicationId)
     val shuffle = FargateConf.shuffleStorage(all, applicationId)
     if (shuffle.nonEmpty) {
       log.warn("spark.shuffle.s3.* is kept for those who know it: it now means Spark's own fallback storage, " +
         shuffle.map { case (name, value) => s"$name=$value" }.toSeq.sorted.mkString(", "))
     }
     (FargateConf.decommissioning ++ shuffle).foreach { case (name, value) => sc.conf.setIfMissing(name, value) }
-    new FargateSchedulerBackend(scheduler.asInstanceOf[TaskSchedulerImpl], sc, fargate, applicationId)
+    new FargateSchedulerBackend(scheduler, sc, fargate, applicationId)
   }
 
   override def initialize(scheduler: TaskScheduler, backend: SchedulerBackend): Unit =

@@ -1,0 +1,64 @@
+"""Part `swarm`: hosts that boot from the deployed templates, a swarm of them, and word counts over its overlay."""
+
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+from emulation.aws import EmbeddedAws, bootstrap
+from emulation.demo.steps import ROOT, Demo, DemoError
+from emulation.ec2 import EmulatedEc2
+from emulation.engine import EngineMissing, engine_lease
+
+CONFIGURATION = "emulation/demo/deployment.yaml"
+SPARKVAULT = str(Path(sys.executable).parent / "sparkvault")
+TOP = 10
+WORKERS = 2
+
+
+def run(demo: Demo, aws: EmbeddedAws, work: Path) -> None:
+    """Deploy onto emulated hosts, count words, add a host, count again. `aws` has no hosts: another account is used."""
+    try:
+        with engine_lease() as engine, EmbeddedAws(hosts="external") as account, EmulatedEc2(account, engine) as ec2:
+            bootstrap(account, [ROOT / "node_modules" / ".bin" / "cdk"])
+            on_hosts(Demo(ec2.environment(demo.environment), demo.rows), ec2, work)
+    except EngineMissing as missing:
+        demo.note("swarm", f"not shown: {missing}")
+
+
+def on_hosts(demo: Demo, ec2: EmulatedEc2, work: Path) -> None:
+    """Everything that needs the hosts."""
+    demo.headline("Deploy all stacks; their instances boot as hosts with real systemd and real Docker engines")
+    options = ["--config", CONFIGURATION, "--yes"]
+    demo.run(SPARKVAULT, "deploy", *options, shown=f"sparkvault deploy {' '.join(options)}")
+    [manager] = ec2.hosts("manager")
+    nodes = manager.run(["docker", "node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}"]).stdout
+    demo.note("hosts", ", ".join(f"{host.role} {host.address}" for host in ec2.hosts()))
+    demo.note("nodes of the swarm", "; ".join(nodes.strip().splitlines()))
+    text = work / "swarm-text.txt"
+    demo.run(sys.executable, "examples/text.py", str(text), shown=f"python examples/text.py {text.name}")
+    count_words(demo, text, "word count on the swarm")
+    demo.headline("One more host")
+    target = ["--target", "swarm", "--config", CONFIGURATION]
+    demo.run(SPARKVAULT, "scale", str(WORKERS + 1), *target, shown=f"sparkvault scale {WORKERS + 1} --target swarm")
+    ec2.wait_for_hosts(WORKERS + 1, "worker")
+    count_words(demo, text, "and after scaling out")
+
+
+def count_words(demo: Demo, text: Path, what: str) -> None:
+    """A job on the swarm, its most frequent words compared with a count without Spark. Raises DemoError."""
+    demo.headline("Count words over the overlay")
+    submission = ["submit", "--target", "swarm", "--config", CONFIGURATION, "--files", str(text)]
+    printed = demo.run(
+        *(SPARKVAULT, *submission, "examples/word_count.py", text.name, "--top", str(TOP)),
+        shown=f"sparkvault submit --target swarm --files {text.name} examples/word_count.py {text.name} --top {TOP}",
+    )
+    expected = Counter(re.findall(r"[a-z]+(?:'[a-z]+)*", text.read_text(encoding="utf-8").lower()))
+    missing = [word for word, count in expected.most_common(3) if not re.search(rf"\b{word}\b\D+{count}\b", printed)]
+    if missing:
+        raise DemoError(f"the job's output lacks the right count of {', '.join(missing)}")
+    jobs = demo.run(
+        SPARKVAULT, "jobs", "--target", "swarm", "--config", CONFIGURATION, "--json", shown="sparkvault jobs"
+    )
+    demo.note(what, f"{json.loads(jobs)[0]['state']}, counts equal an independent count")

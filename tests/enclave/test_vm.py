@@ -1,0 +1,110 @@
+"""The built image boots in a virtual machine, proves what it is over real vsock, and answers a query on encrypted data.
+
+On an emulated processor; what only Nitro can show is said in docs/evidence.md.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from emulation.enclave_vm import EnclaveVm
+from spark_enclave.attestation import AttestationRefused, MeasurementPolicy, TrustAnchor
+from spark_enclave.client import EnclaveConnection, Trust
+from spark_enclave.tables import ClientKeys
+from spark_enclave_image import trust_lock
+from spark_enclave_image.application_part import CODE_FOLDER
+from spark_enclave_image.image_build import BuiltImage
+from spark_enclave_image.image_diff import compare
+from tests.enclave.built_image import build_test_image, require_image_tools, require_vm
+from tests.enclave.running_enclave import Owner
+
+# A first build on a fresh machine fetches and packs everything.
+pytestmark = pytest.mark.timeout(1500)
+
+MEMORY_MIB = 4096
+LISTEN_SECONDS = 400
+SESSION_SECONDS = 300.0
+CODE = "usr/lib/python3/dist-packages/spark_enclave/server"
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> BuiltImage:
+    require_image_tools()
+    return build_test_image(tmp_path_factory.mktemp("image"))
+
+
+@pytest.fixture(scope="module")
+def machine(image: BuiltImage) -> Iterator[EnclaveVm]:
+    require_vm()
+    with EnclaveVm(image.eif, memory_mib=MEMORY_MIB) as vm:
+        vm.wait_until_listening(seconds=LISTEN_SECONDS)
+        yield vm
+
+
+def trust_in(vm: EnclaveVm, image: BuiltImage) -> Trust:
+    policy = trust_lock.with_entry(MeasurementPolicy(()), image, "vm", "current")
+    return Trust(policy, TrustAnchor.simulated(vm.root_pem.read_bytes()))
+
+
+def test_the_image_is_as_small_as_promised(image: BuiltImage) -> None:
+    assert image.eif_mb <= 300
+    assert image.needed_memory_mib >= 4 * image.eif.stat().st_size / (1 << 20)
+
+
+def test_a_changed_line_of_trusted_code_is_another_image_and_the_difference_names_the_file(
+    image: BuiltImage, tmp_path: Path
+) -> None:
+    trusted = trust_lock.with_entry(MeasurementPolicy(()), image, "reviewed", "current")
+    assert trust_lock.require_listed(image, trusted).id == "reviewed"
+    again = build_test_image(tmp_path / "again")
+    assert again.eif.read_bytes() == image.eif.read_bytes()
+
+    shutil.copytree(CODE_FOLDER / "spark_enclave", tmp_path / "code" / "spark_enclave")
+    with (tmp_path / "code" / "spark_enclave" / "server" / "settings.py").open("a", encoding="utf-8") as file:
+        file.write("# one more line\n")
+    changed = build_test_image(tmp_path / "changed", code=tmp_path / "code")
+    with pytest.raises(trust_lock.MeasurementsDiffer, match="sparkvault enclave diff"):
+        trust_lock.require_listed(changed, trusted)
+    assert changed.measurements.pcr1 == image.measurements.pcr1
+    assert changed.measurements.pcr2 != image.measurements.pcr2
+    assert {change.path for change in compare(image.eif, changed.eif)} == {
+        f"{CODE}/settings.py",
+        f"{CODE}/__pycache__/settings.cpython-311.pyc",
+    }
+
+
+def test_the_machine_attests_over_vsock_what_was_built_and_nobody_trusts_it_without_its_simulated_root(
+    machine: EnclaveVm, image: BuiltImage, tmp_path: Path
+) -> None:
+    assert machine.heartbeat.wait(5)
+    trust = trust_in(machine, image)
+    with machine.relay(tmp_path / "s") as address, EnclaveConnection(address, timeout=60) as connection:
+        assert connection.attest(trust).explain().startswith("SIMULATED")
+        with pytest.raises(AttestationRefused):
+            connection.attest(Trust(trust.policy))
+        other = trust.policy.model_dump(mode="json")
+        other[0]["pcrs"]["PCR0"] = "ab" * 48
+        with pytest.raises(AttestationRefused):
+            connection.attest(Trust(MeasurementPolicy.model_validate(other), trust.anchor))
+
+
+def test_a_query_on_an_encrypted_table_is_answered_inside_the_machine(
+    machine: EnclaveVm, image: BuiltImage, tmp_path: Path
+) -> None:
+    keys = ClientKeys.new()
+    table = Owner(keys, tmp_path).table()
+    with (
+        machine.relay(tmp_path / "s") as address,
+        EnclaveConnection(address, timeout=60) as connection,
+        connection.open_session(trust_in(machine, image), keys.signing_key, patience_seconds=SESSION_SECONDS) as session,
+    ):
+        session.put_table("sales", table)
+        result = session.query("SELECT region, sum(amount) AS total FROM sales GROUP BY region ORDER BY region")
+        assert result.to_table().to_pylist() == [
+            {"region": "north", "total": sum(n for n in range(1000) if n % 3)},
+            {"region": "south", "total": sum(n for n in range(1000) if not n % 3)},
+        ]

@@ -1,0 +1,93 @@
+"""The images do what they promise, and show nothing that they must not."""
+
+import json
+import tomllib
+
+import pytest
+
+from emulation.engine import Engine
+from sparkvault.spark_images import context
+from tests.images.conftest import HARDENED, Session
+
+FEATURES = (
+    *("unprivileged", "pandas_udfs", "sql", "mllib", "rocksdb", "hive", "iceberg", "glue", "s3a", "connect", "tls"),
+)
+
+#: Whoever comes first builds the images and runs the session.
+pytestmark = pytest.mark.timeout(1500)
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_a_feature_works_in_the_image(session: Session, feature: str) -> None:
+    assert session.passed(feature), session.output[-6000:]
+
+
+def test_the_secret_is_seen_by_nobody_outside(session: Session) -> None:
+    assert session.exit_code == 0, session.output[-6000:]
+    for seen in (session.inspected, session.processes, session.output):
+        assert session.secret not in seen
+
+
+@pytest.mark.parametrize(
+    ("environment", "command", "code", "reason"),
+    [
+        ({}, ["master"], 78, "no RPC secret in /run/secrets/spark-rpc-secret"),
+        ({"SPARK_RPC_AUTHENTICATION_SECRET": "s"}, ["master"], 78, "holds a secret in the environment"),
+        ({}, ["submit", "--conf", "spark.authenticate.secret=s", "a.py"], 78, "an argument holds the RPC secret"),
+        ({"SPARK_MODE": "cook"}, [], 64, "cook was asked for; there are master, worker"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_starts(
+    engine: Engine, submit_image: str, environment: dict[str, str], command: list[str], code: int, reason: str
+) -> None:
+    client = engine.client()
+    command = command or ["--"]
+    entrypoint = ["/opt/entrypoint.sh"] if command == ["--"] else None
+    container = client.containers.run(
+        submit_image,
+        [] if entrypoint else command,
+        entrypoint=entrypoint,
+        environment=environment,
+        network_mode="none",
+        detach=True,
+        **HARDENED,
+    )
+    try:
+        assert container.wait(timeout=60)["StatusCode"] == code
+        assert reason in container.logs().decode()
+    finally:
+        container.remove(force=True)
+        client.close()
+
+
+def test_every_component_is_in_the_bill_of_materials(engine: Engine, submit_image: str) -> None:
+    client = engine.client()
+    script = "cat /usr/share/sparkvault/sbom.json; echo; ls /opt/spark/jars | wc -l; dpkg-query -W | wc -l"
+    told = client.containers.run(
+        submit_image, ["-c", script], entrypoint="/bin/bash", network_mode="none", remove=True, **HARDENED
+    )
+    client.close()
+    text, _, rest = told.decode().partition("\n}\n")
+    bill = json.loads(text + "\n}")
+    jars, packages = map(int, rest.split())
+    purls = [component["purl"] for component in bill["components"]]
+    assert (bill["bomFormat"], len(purls)) == ("CycloneDX", len(set(purls)))
+    assert sum(purl.startswith("pkg:maven/") for purl in purls) == jars
+    assert sum(purl.startswith("pkg:deb/") for purl in purls) == packages
+    assert {"pkg:maven/org.apache.hadoop/hadoop-aws@3.5.0", "pkg:pypi/pyspark@4.2.0"} <= set(purls)
+
+
+def test_an_image_is_labelled_healthy_when_asked_and_runs_as_nobody_special(engine: Engine, submit_image: str) -> None:
+    client = engine.client()
+    configuration = client.images.get(submit_image).attrs["Config"]
+    client.close()
+    assert configuration["User"] == "185:185"
+    assert configuration["Healthcheck"]["Test"] == ["CMD", "python3", "/opt/healthcheck.py"]
+    assert configuration["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert not any("secret" in one.lower() for one in configuration["Env"])
+
+
+def test_every_rule_of_what_is_left_out_says_why() -> None:
+    rules = tomllib.loads((context() / "build" / "left_out.toml").read_text())
+    assert set(rules) == {"spark", "native", "replaced", "python"}
+    assert all(rule["why"] for part in rules.values() for rule in part)

@@ -1,0 +1,163 @@
+"""What people can have run on hosts: the documents, as Systems Manager takes them, and who may run which."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulation.aws import EmbeddedAws
+from emulation.ssm_sessions import SsmAgents
+from emulation.ssm_sessions.plugin_build import plugin
+from spark_constructs.job_documents import LAUNCHER, documents
+from spark_constructs.job_interface import FORWARDED_PORTS, JOB_ID_PATTERN
+from sparkvault.jobs import is_job_id, new_job_id
+from tests.swarm_jobs.specifications import JOB_ID
+
+HOST = "i-0123456789abcdef0"
+
+
+class ThisMachine:
+    """A machine whose launcher only says how it was called; nothing needs root."""
+
+    def process(self, command: list[str], *, interactive: bool = True, terminal: bool = False, **popen: Any) -> Any:
+        streams = {"stdin": subprocess.PIPE if interactive else subprocess.DEVNULL}
+        streams |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | popen
+        return subprocess.Popen(["setsid", "--ctty", *command] if terminal else command, **streams)
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
+    launcher = tmp_path_factory.mktemp("launcher") / "launcher"
+    launcher.write_text(
+        '#!/bin/sh\necho "$@"\n[ "$1" = attach ] && { read -r line; echo "heard $line"; exit 0; }\n'
+        '[ "$1" = status ] && seq 100000\n[ "$1" = rotate ] && { echo "sparkvault: no" >&2; exit 3; }\nexit 0\n'
+    )
+    launcher.chmod(0o755)
+    with EmbeddedAws() as embedded:
+        ssm = embedded.client("ssm")
+        for short, (kind, content) in documents().items():
+            text = json.dumps(content).replace(LAUNCHER, str(launcher))
+            ssm.create_document(Name=f"c-{short}", Content=text, DocumentType=kind, DocumentFormat="JSON")
+        with SsmAgents(embedded, lambda instance: ThisMachine() if instance == HOST else None):
+            yield embedded
+
+
+def ran(aws: EmbeddedAws, short: str, **parameters: list[str]) -> dict[str, Any]:
+    ssm = aws.client("ssm")
+    sent = ssm.send_command(InstanceIds=[HOST], DocumentName=f"c-{short}", Parameters=parameters)["Command"]
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found: dict[str, Any] = ssm.get_command_invocation(CommandId=sent["CommandId"], InstanceId=HOST)
+        if found["Status"] not in ("Pending", "InProgress"):
+            return found
+        time.sleep(0.05)
+    raise AssertionError("the command did not end within 30 s")
+
+
+@given(st.from_regex(JOB_ID_PATTERN) | st.text(max_size=30) | st.just(new_job_id()))
+def test_documents_and_command_line_mean_the_same_by_a_jobs_id(text: str) -> None:
+    import re
+
+    assert is_job_id(text) == bool(re.search(JOB_ID_PATTERN[:-1] + r"\Z", text))
+
+
+def test_every_parameter_of_every_document_is_validated() -> None:
+    for _, content in documents().values():
+        for parameter in content.get("parameters", {}).values():
+            assert parameter["allowedPattern"].startswith("^")
+            assert parameter["allowedPattern"].endswith("$")
+
+
+def test_a_document_runs_the_launcher_with_the_jobs_id_and_nothing_else(aws: EmbeddedAws) -> None:
+    assert ran(aws, "job.submit", job=[JOB_ID])["StandardOutputContent"] == f"submit {JOB_ID}\n"
+
+
+@pytest.mark.parametrize(
+    "job", [f"{JOB_ID}; id", f"$(id){JOB_ID}", f"{JOB_ID}\n", "' $(id) '", " ", "../x", JOB_ID.upper()]
+)
+def test_nothing_but_a_jobs_id_reaches_a_host(aws: EmbeddedAws, job: str) -> None:
+    for short in ("job.submit", "job.cancel", "job.driver-ui"):
+        with pytest.raises(ClientError, match="InvalidParameters"):
+            ran(aws, short, job=[job])
+    with pytest.raises(ClientError, match="InvalidParameters"):
+        aws.client("ssm").start_session(Target=HOST, DocumentName="c-job.shell", Parameters={"job": [job]})
+
+
+@pytest.mark.parametrize("port", ["22", "2377", "7077", "2375", "80", "8080x", "8080 ", "-1", "18080\n"])
+def test_only_listed_ports_are_forwarded(aws: EmbeddedAws, port: str) -> None:
+    assert port not in {str(listed) for listed in FORWARDED_PORTS}
+    with pytest.raises(ClientError, match="InvalidParameters"):
+        aws.client("ssm").start_session(Target=HOST, DocumentName="c-job.port", Parameters={"portNumber": [port]})
+
+
+def test_a_parameter_that_a_document_does_not_have_is_refused(aws: EmbeddedAws) -> None:
+    with pytest.raises(ClientError, match="InvalidParameters"):
+        ran(aws, "host.rotate", commands=["id"])
+
+
+def test_output_is_kept_up_to_the_limit_and_failures_have_their_exit_code(aws: EmbeddedAws) -> None:
+    assert len(ran(aws, "job.status")["StandardOutputContent"]) == 24_000
+    failed = ran(aws, "host.rotate")
+    assert (failed["Status"], failed["ResponseCode"]) == ("Failed", 3)
+    assert "sparkvault: no" in failed["StandardErrorContent"]
+
+
+def test_an_unknown_host_is_not_connected(aws: EmbeddedAws) -> None:
+    with pytest.raises(ClientError, match="InvalidInstanceId"):
+        aws.client("ssm").send_command(InstanceIds=["i-0fedcba9876543210"], DocumentName="c-job.status")
+    with pytest.raises(ClientError, match="TargetNotConnected"):
+        aws.client("ssm").start_session(
+            Target="i-0fedcba9876543210", DocumentName="c-job.shell", Parameters={"job": [JOB_ID]}
+        )
+
+
+def session(aws: EmbeddedAws, document: str, **parameters: list[str]) -> tuple[list[str], dict[str, str], str]:
+    """The real plugin's command line and environment for a new session, and the session's id."""
+    answer = aws.client("ssm").start_session(Target=HOST, DocumentName=document, Parameters=parameters)
+    answer.pop("ResponseMetadata")
+    environment = aws.environment() | {"AWS_SSM_START_SESSION_RESPONSE": json.dumps(answer)}
+    request = json.dumps({"Target": HOST})
+    command = [str(plugin()), "AWS_SSM_START_SESSION_RESPONSE", aws.region, "StartSession", "", request, aws.endpoint]
+    return command, environment, answer["SessionId"]
+
+
+def test_amazons_own_plugin_opens_a_terminal_by_a_session_document(aws: EmbeddedAws, tmp_path: Path) -> None:
+    command, environment, _ = session(aws, "c-job.shell", job=[JOB_ID])
+    quoted = " ".join(f"'{word}'" for word in command)
+    done = subprocess.run(
+        ["script", "--quiet", "--return", "--command", quoted, "/dev/null"],
+        env=environment,
+        input=b"a line\n",
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert f"attach {JOB_ID}" in done.stdout.decode()
+    assert "heard a line" in done.stdout.decode()
+
+
+def test_a_sessions_token_opens_one_channel_and_another_token_none(aws: EmbeddedAws) -> None:
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+
+    answer = aws.client("ssm").start_session(Target=HOST, DocumentName="c-job.shell", Parameters={"job": [JOB_ID]})
+    for token in ("wrong", answer["TokenValue"], answer["TokenValue"]):
+        with connect(answer["StreamUrl"], proxy=None) as channel:
+            channel.send(json.dumps({"TokenValue": token}))
+            if token == "wrong":
+                with pytest.raises(ConnectionClosed):
+                    channel.recv(10)
+            else:
+                assert channel.recv(10)
+                break
+    with connect(answer["StreamUrl"], proxy=None) as channel:
+        channel.send(json.dumps({"TokenValue": answer["TokenValue"]}))
+        with pytest.raises(ConnectionClosed):
+            channel.recv(10)
