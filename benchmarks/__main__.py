@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 #: Modules that are not benchmarks.
-_SHARED = {"__main__", "network_app", "report"}
+_SHARED = {"__main__", "network_app", "report", "tpch_application"}
 
 
 def names() -> list[str]:

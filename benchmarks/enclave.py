@@ -116,13 +116,8 @@ def measure_opening(report: Report, folder: Path, repeats: int) -> None:
 def measure_tpch(report: Report, folder: Path, repeats: int, scale: str) -> None:
     """Queries 1, 3, 6, 18 with everything encrypted, over the same Spark on plain Parquet; answers against DuckDB."""
     data = folder / "tpch"
-    generate = [
-        str(Path(sys.executable).parent / "tpchgen-cli"),
-        "-s",
-        scale,
-        "--format=parquet",
-        f"--output-dir={data}",
-    ]
+    program = Path(sys.executable).parent / "tpchgen-cli"
+    generate = [str(program), "parquet", "-s", scale, f"--output-dir={data}"]
     subprocess.run(generate, check=True, timeout=600, stdout=subprocess.DEVNULL)
     keys = ClientKeys.new()
     for name in TABLES:
@@ -136,7 +131,7 @@ def measure_tpch(report: Report, folder: Path, repeats: int, scale: str) -> None
         )
     encrypted: dict[str, list[float]] = {name: [] for name in QUERIES}
     plain: dict[str, list[float]] = {name: [] for name in QUERIES}
-    enclave = SimulatedEnclave(folder / "enclave", heap_mib=2048, settings={"worker_start_seconds": 280.0})
+    enclave = SimulatedEnclave(folder / "enclave", heap_mib=2048)
     with (
         enclave,
         EnclaveConnection(enclave.address) as connection,
@@ -190,7 +185,8 @@ def _duckdb(data: Path, sql: str) -> list[dict[str, Any]]:
     connection = duckdb.connect()
     for name in TABLES:
         connection.execute(f"CREATE VIEW {name} AS SELECT * FROM '{data / name}.parquet'")  # noqa: S608 (our own names)
-    found: list[dict[str, Any]] = connection.execute(sql).to_arrow_table().to_pylist()
+    result: Any = connection.execute(sql).to_arrow_table()
+    found: list[dict[str, Any]] = result.to_pylist()
     return found
 
 

@@ -104,7 +104,7 @@ def start_driver(
         "spark.fargate.executor.securityGroups": "sg-0e",
         "spark.fargate.executionRole": role_arn("execution"),
         "spark.executor.memory": "512m",
-        "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx256m",
+        "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "spark.driver.host": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.network.timeout": "900s",

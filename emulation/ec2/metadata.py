@@ -23,7 +23,6 @@ LONGEST_TOKEN_SECONDS = 21600
 #: How long before their end credentials are replaced by new ones.
 CREDENTIALS_MARGIN_SECONDS = 3600
 _TOKEN_PATH = "/latest/api/token"  # noqa: S105 (a path)
-_USUAL_TTL = 64
 
 Instance = Mapping[str, Any]
 
@@ -89,8 +88,9 @@ class MetadataService:
                 self._tokens = {key: one for key, one in self._tokens.items() if one[1] > now}
                 self._tokens[token] = (instance["address"], now + int(ttl))
             request.connection.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, int(instance["metadata"]["hop_limit"]))
-            _send(request, 200, token, {"X-aws-ec2-metadata-token-ttl-seconds": ttl})
-            request.connection.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, _USUAL_TTL)
+            # The connection keeps that limit to its end: what is lost is sent again, and must be lost again.
+            request.close_connection = True
+            _send(request, 200, token, {"X-aws-ec2-metadata-token-ttl-seconds": ttl, "Connection": "close"})
 
     def _get(self, request: BaseHTTPRequestHandler) -> None:
         instance = self._caller(request)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from emulation.enclave.code_measurement import measure_code, policy_for
 from emulation.enclave.isolation import isolate
-from emulation.enclave.session_command import find_session_jvm, reachable_for_sessions
 from emulation.enclave.simulated import EnclaveDidNotStart, SimulatedEnclave, stop
 from emulation.nsm import Registers, SimulatedNsm, SimulatedPki
 from emulation.nsm.wire_protocol import answer
@@ -46,13 +45,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _serve(folder: Path, options: argparse.Namespace) -> int:
     if not options.worker:
+        from emulation.enclave.session_command import find_session_jvm, reachable_for_sessions
+
         # Building the plugin may need the network, which is gone afterwards.
         jvm = find_session_jvm()
     isolated = isolate()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.info("SIMULATED; %s", "no network" if isolated else "NOT cut off from network and files: that takes root")
     settings: Settings = replace(
-        Settings(heap_mib=options.heap_mib, sessions_most=options.sessions, scratch=options.scratch / "sessions"),
+        Settings(
+            heap_mib=options.heap_mib,
+            sessions_most=options.sessions,
+            scratch=options.scratch / "sessions",
+            worker_start_seconds=280.0,  # a machine for tests may be slow or busy
+        ),
         **json.loads(options.settings),
     )
     command: WorkerCommand

@@ -13,12 +13,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import psutil
 
-from spark_enclave.attestation import MeasurementPolicy, TrustAnchor
-from spark_enclave.client import Trust
+if TYPE_CHECKING:
+    from spark_enclave.client import Trust
 
 _START_SECONDS: Final = 900.0
 _STOP_SECONDS: Final = 30.0
@@ -114,6 +114,10 @@ class SimulatedEnclave:
 
     def trust(self) -> Trust:
         """What a client must say explicitly to believe this simulation."""
+        # Here, so that the server's own process has nothing of the client in its memory.
+        from spark_enclave.attestation import MeasurementPolicy, TrustAnchor
+        from spark_enclave.client import Trust
+
         return Trust(MeasurementPolicy.from_file(self.measurements), TrustAnchor.simulated(self.root.read_bytes()))
 
 

@@ -462,8 +462,8 @@ def _nonsense(method: str, session_id: bytes, chance: random.Random) -> Any:
 
 def _outcome(call: Any, request: Any) -> grpc.StatusCode:
     try:
-        answer: Any = call(iter(request) if isinstance(request, list) else request, timeout=15)
-        if isinstance(answer, grpc.Call):  # a stream, which fails when it is read
+        answer = call(iter(request) if isinstance(request, list) else request, timeout=15)
+        if hasattr(answer, "initial_metadata"):  # a stream, which fails when it is read
             list(answer)
     except grpc.RpcError as error:
         code: grpc.StatusCode = error.code()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -29,6 +30,7 @@ from spark_enclave.client import (
 from spark_enclave.client.courier import carry
 from spark_enclave.client.detached import DetachedQuery
 from spark_enclave.protocol import enclave_pb2 as wire
+from spark_enclave.server.vsock_relay import relaying
 from spark_enclave.tables import ClientKeys
 from tests.enclave.running_enclave import MARKER, Owner, session_with, simulated
 
@@ -144,6 +146,52 @@ def test_nothing_of_query_key_or_row_is_in_logs_or_lists_of_processes(enclave: S
             if path.is_file():
                 assert MARKER.encode() not in path.read_bytes(), "files of tables are ciphertext"
     assert MARKER not in enclave.log.read_text(encoding="utf-8")
+
+
+def test_a_session_knows_nothing_of_anothers_tables(enclave: SimulatedEnclave, owner: Owner) -> None:
+    with session_with(enclave, owner.keys) as one, session_with(enclave, owner.keys) as other:
+        one.put_table("sales", owner.table())
+        assert one.query("SELECT count(*) AS n FROM sales").to_table().to_pylist() == [{"n": 1000}]
+        with pytest.raises(QueryRefused):
+            other.query("SELECT count(*) AS n FROM sales").to_table()
+
+
+def test_the_relay_carries_tls_and_no_more_connections_than_it_may(enclave: SimulatedEnclave) -> None:
+    """Over TCP here, as this kernel's vsock has no loopback; the relay does not know the difference."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+    ready, ended = threading.Event(), threading.Event()
+
+    async def relay() -> None:
+        async with relaying(listener, Path(enclave.address.removeprefix("unix:")), most=3):
+            ready.set()
+            await asyncio.to_thread(ended.wait, _PATIENCE_SECONDS)
+
+    thread = threading.Thread(target=asyncio.run, args=(relay(),))
+    thread.start()
+    try:
+        assert ready.wait(_PATIENCE_SECONDS)
+        with EnclaveConnection(address) as connection:
+            session = connection.open_session(enclave.trust(), ClientKeys.new().signing_key)
+            assert session.query("SELECT 1 AS one").to_table().to_pylist() == [{"one": 1}]
+            held = [socket.create_connection(("127.0.0.1", int(address.split(":")[1]))) for _ in range(3)]
+            held[-1].settimeout(_PATIENCE_SECONDS)
+            assert _closed(held[-1])
+            assert session.query("SELECT 2 AS two").to_table().to_pylist() == [{"two": 2}]
+            session.end()
+            for one in held:
+                one.close()
+    finally:
+        ended.set()
+        thread.join(_PATIENCE_SECONDS)
+
+
+def _closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
 
 
 def test_parameters_reach_the_worker_as_they_are(enclave: SimulatedEnclave) -> None:

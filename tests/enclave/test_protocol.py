@@ -92,8 +92,8 @@ def sealed_opening() -> bytes:
 def test_an_opening_is_bound_to_nonce_document_and_keys(changed: str) -> None:
     sealed = sealed_opening()
     session_opening.unseal(vectors.enclave_key(), session_opening.opening_info(**BOUND), sealed)
+    info = session_opening.opening_info(**{**BOUND, changed: b"x" * 32})
     with pytest.raises(SealBroken):
-        info = session_opening.opening_info(**{**BOUND, changed: b"x" * 32})
         session_opening.unseal(vectors.enclave_key(), info, sealed)
 
 

@@ -100,7 +100,9 @@ def test_a_query_on_an_encrypted_table_is_answered_inside_the_machine(
     with (
         machine.relay(tmp_path / "s") as address,
         EnclaveConnection(address, timeout=60) as connection,
-        connection.open_session(trust_in(machine, image), keys.signing_key, patience_seconds=SESSION_SECONDS) as session,
+        connection.open_session(
+            trust_in(machine, image), keys.signing_key, patience_seconds=SESSION_SECONDS
+        ) as session,
     ):
         session.put_table("sales", table)
         result = session.query("SELECT region, sum(amount) AS total FROM sales GROUP BY region ORDER BY region")

@@ -5,15 +5,16 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import docker
 import pytest
+from docker.models.containers import Container
 
 from emulation.engine import Engine
 from tests.support.docker_engine import leased_engine
 
 APPLICATION = Path(__file__).parent / "features.py"
-HARDENED = {
+HARDENED: dict[str, Any] = {
     "read_only": True,
     "cap_drop": ["ALL"],
     "security_opt": ["no-new-privileges"],
@@ -80,7 +81,7 @@ def session(engine: Engine, submit_image: str, tmp_path_factory: pytest.TempPath
         client.close()
 
 
-def _seen_from_outside(container: docker.models.containers.Container) -> tuple[str, str]:
+def _seen_from_outside(container: Container) -> tuple[str, str]:
     """What `inspect` and `ps` show once Spark runs."""
     for line in container.logs(stream=True, follow=True):
         if b"FEATURE session" in line:

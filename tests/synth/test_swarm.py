@@ -154,7 +154,13 @@ def test_hosts_pull_only_from_the_repository_that_images_are_pushed_to() -> None
     repository = (
         "arn:aws:ecr:eu-central-1:111122223333:repository/cdk-hnb659fds-container-assets-111122223333-eu-central-1"
     )
-    for role in resources(synthesised("frankfurt").template("Swarm"), "AWS::IAM::Role").values():
+    hosts = [
+        role
+        for role in resources(synthesised("frankfurt").template("Swarm"), "AWS::IAM::Role").values()
+        if "ec2.amazonaws.com" in str(role["Properties"]["AssumeRolePolicyDocument"])
+    ]
+    assert len(hosts) == 2, "managers and workers; tenants pull nothing"
+    for role in hosts:
         pulls = [
             statement
             for policy in role["Properties"]["Policies"]

@@ -138,7 +138,8 @@ def _add_java(root: Path, lock: InputLock, store: InputStore, recipe: Recipe) ->
     command = [str(jdk / _JDK / "bin/jlink"), "--module-path", str(jdk / _JDK / "jmods")]
     command += ["--add-modules", ",".join(recipe.java.modules), "--strip-debug", "--no-man-pages", "--no-header-files"]
     # Packed once, by the ramdisk: smaller than packed twice, and classes load faster.
-    command += ["--compress=0", "--output", str(runtime)]
+    # The plugin system-modules writes a class in the order of a hash that is salted anew in each run (JDK 17).
+    command += ["--compress=0", "--disable-plugin", "system-modules", "--output", str(runtime)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_TIMEOUT_SECONDS, check=False)
     except OSError as error:

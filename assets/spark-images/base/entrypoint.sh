@@ -43,7 +43,7 @@ settings() {
     set_from SPARK_S3_ENDPOINT spark.hadoop.fs.s3a.endpoint
     set_from AWS_ENDPOINT_URL_S3 spark.hadoop.fs.s3a.endpoint
     set_from AWS_REGION spark.hadoop.fs.s3a.endpoint.region
-    set_from SPARK_WAREHOUSE spark.sql.catalog.glue.warehouse
+    set_from SPARK_WAREHOUSE spark.sql.warehouse.dir
     set_from SPARK_EVENT_LOG_DIR spark.eventLog.dir
     if [[ -n "${SPARK_EVENT_LOG_DIR:-}" ]]; then
         add spark.eventLog.enabled true

@@ -1,4 +1,4 @@
-"""Removes what left_out.toml names. Usage: leave_out.py RULES spark|python|jars FOLDER."""
+"""Removes what left_out.toml names. Usage: leave_out.py RULES spark|python FOLDER."""
 
 import fnmatch
 import platform
@@ -18,10 +18,7 @@ def main(rules_file: str, part: str, folder: str) -> None:
     rules = tomllib.loads(Path(rules_file).read_text(encoding="utf-8"))
     root = Path(folder)
     before = size(root)
-    if part == "jars":
-        for rule in rules["replaced"]:
-            without_classes(root / "jars", rule)
-    for rule in rules.get(part, []):
+    for rule in rules[part]:
         for pattern in rule["path"]:
             found = list(root.glob(pattern))
             if not found:
@@ -55,16 +52,6 @@ def without_other_platforms(jars: Path, rule: dict[str, Any]) -> None:
                 rewrite(archive, jar, gone)
     if kept != 1:
         sys.exit(f"{kept} native libraries stay of {rule['jar']} by {keep}, and it should be one: correct its rule")
-
-
-def without_classes(jars: Path, rule: dict[str, Any]) -> None:
-    """Take classes out of a jar that stand in another jar of ours; all of them, or the build ends."""
-    (jar,) = jars.glob(rule["jar"])
-    gone = set(rule["files"])
-    with zipfile.ZipFile(jar) as archive:
-        if not gone <= set(archive.namelist()):
-            sys.exit(f"{jar.name} has not all of {', '.join(sorted(gone))}: correct or remove its rule")
-        rewrite(archive, jar, gone)
 
 
 def rewrite(archive: zipfile.ZipFile, jar: Path, gone: set[str]) -> None:

@@ -95,10 +95,10 @@ def query(
             for name, where in named.items()
         }
         with EnclaveConnection(enclave) as connection, connection.open_session(trust, keys.signing_key) as session:
-            if session.simulated:
-                say(SIMULATED)
             if explain_trust:
                 say(session.attested.explain())
+            elif session.simulated:
+                say(SIMULATED)
             for name, table in folders.items():
                 session.put_table(name, table)
                 pins.seen(table.owner_key, table.manifest.table_id, table.manifest.version)
@@ -124,10 +124,10 @@ def fetch(
 
     with enclave_errors():
         detached = DetachedQuery.load(state)
-        if detached.simulated:
-            say(SIMULATED)
         if explain_trust:
             say(detached.trust)
+        elif detached.simulated:
+            say(SIMULATED)
         write_result(detached.result(open_store(store)), out, chosen)
 
 

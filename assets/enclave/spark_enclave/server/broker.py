@@ -166,9 +166,12 @@ class Broker:
                 if header.name in session.tables or len(session.tables) >= MAX_TABLES:
                     raise IntakeRefused("table-name", "The session has a table of that name, or has too many.")
                 intake = TableIntake(header, session.client_key, self._settings.scratch, session.room)
+                deadline = time.monotonic() + self._settings.table_seconds
                 while (part := await self._next(requests, context)) is not None:
                     if part.WhichOneof("part") != "content" or not 1 <= len(part.content) <= CHUNK_BYTES:
                         await _stop(context, _MALFORMED)
+                    if time.monotonic() > deadline:
+                        await _stop(context, _TOO_SLOW)
                     intake.take(part.content)
                 table = intake.finish()
                 intake = None

@@ -85,6 +85,8 @@ class Session:
 
     async def worker(self) -> SessionWorker:
         """The session's worker with all its tables; a new one where the old one ended. Raises WorkerGone."""
+        if self._ended:
+            raise WorkerGone("the session has ended")
         try:
             worker = await asyncio.shield(self._worker)
             if worker.alive:

@@ -41,6 +41,8 @@ class Settings:
     """A result that nobody comes for in this time is dropped."""
     stall_seconds: float = 20.0
     """How long a peer may take for one message of a stream or for taking one chunk."""
+    table_seconds: float = 1800.0
+    """All of one table; so that nobody holds a session by a drop now and then."""
     worker_start_seconds: float = 120.0
     attested_seconds: float = 300.0
     """How long an opening may follow its attestation."""

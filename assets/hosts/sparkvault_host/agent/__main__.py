@@ -102,7 +102,7 @@ class Agent:
         except HostError as error:
             print(f"agent: {error}", flush=True)
             self._rests.failed(action, now)
-            self._observer.forget()
+            self._observer.forget(action)
             return RESTLESS
         self._rests.done(action)
         self._observer.learn(action)

@@ -227,6 +227,7 @@ def _lead(snapshot: Snapshot, swarm: Swarm) -> tuple[Action, ...]:
         *_provide(snapshot, swarm),
         *_rotate(snapshot, swarm),
         *_run_services(snapshot, swarm),
+        *_admit_history(snapshot, swarm),
     )
 
 
@@ -415,8 +416,6 @@ def _provide(snapshot: Snapshot, swarm: Swarm) -> Iterator[Action]:
         yield CreateSecret(f"{RPC_SECRET}-1")
     if not snapshot.broker_key_there:
         yield CreateBrokerKey()
-    elif not swarm.history_tokens or swarm.history_token_age > HISTORY_TOKEN_AGE:
-        yield CreateHistoryToken(f"spark-history-token-{int(snapshot.now)}")
 
 
 # What runs
@@ -435,6 +434,13 @@ def _run_services(snapshot: Snapshot, swarm: Swarm) -> Iterator[Action]:
         for name, service in there.items():
             if name not in wanted:
                 yield RemoveService(name, service.id)
+
+
+def _admit_history(snapshot: Snapshot, swarm: Swarm) -> Iterator[Action]:
+    """Last, for it needs the broker and the bucket, and Spark runs without it."""
+    if snapshot.broker_key_there and (not swarm.history_tokens or swarm.history_token_age > HISTORY_TOKEN_AGE):
+        # Named by the hour: an attempt that failed rests, and is not another one a second later.
+        yield CreateHistoryToken(f"spark-history-token-{int(snapshot.now) // 3600}")
 
 
 def _hash_in(spec: dict[str, object]) -> str:

@@ -28,6 +28,7 @@ from sparkvault_host.agent.model import (
     CreateBrokerKey,
     Engine,
     Instance,
+    JoinSwarm,
     LeaveSwarm,
     Membership,
     Node,
@@ -96,10 +97,12 @@ class Observer:
         """The KMS key that secret parameters are written under."""
         return self._wanted[1] if self._wanted else ""
 
-    def forget(self) -> None:
+    def forget(self, action: Action) -> None:
         """After an action that failed: what it rested on may not be true any more."""
-        for name in [name for name in self._kept if name != "wanted"]:
-            del self._kept[name]
+        if isinstance(action, (ClaimAuthority, UpdateAuthority, JoinSwarm)):
+            self._kept.pop("authority", None)
+        elif isinstance(action, (PublishJoinData, WithdrawJoinData, CreateBrokerKey)):
+            self._kept.pop("join", None)
 
     def learn(self, action: Action) -> None:
         """After an action that was done: what AWS would now answer, without asking."""

@@ -19,7 +19,7 @@ from sparkvault_host.engine_api import EngineApi
 from sparkvault_host.launcher.errors import LauncherError
 from sparkvault_host.launcher.job_service import OVERLAY
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 10.0
 
 #: Label by which the agent says what a service is for.
 KIND_LABEL = "sparkvault.service"
