@@ -185,7 +185,7 @@ def _duckdb(data: Path, sql: str) -> list[dict[str, Any]]:
     connection = duckdb.connect()
     for name in TABLES:
         connection.execute(f"CREATE VIEW {name} AS SELECT * FROM '{data / name}.parquet'")  # noqa: S608 (our own names)
-    result: Any = connection.execute(sql).to_arrow_table()
+    result: Any = connection.sql(sql).to_arrow_table()
     found: list[dict[str, Any]] = result.to_pylist()
     return found
 

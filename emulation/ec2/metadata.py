@@ -56,7 +56,11 @@ class MetadataService:
             def log_message(self, format: str, *arguments: Any) -> None:
                 """Say nothing: credentials pass here."""
 
-        self._server = ThreadingHTTPServer(("", 0), Handler, bind_and_activate=False)
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A host that ends in mid-request is no error of ours."""
+
+        self._server = Server(("", 0), Handler, bind_and_activate=False)
         self._server.socket.close()
         self._server.socket = listener
         self._server.server_name, self._server.server_port = "169.254.169.254", 80

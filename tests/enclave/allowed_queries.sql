@@ -16,7 +16,7 @@ SELECT id, (SELECT max(id) FROM allowed b WHERE b.id <= a.id) FROM allowed a ORD
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT * FROM n
 WITH a AS (SELECT 1 AS x), b AS (SELECT x + 1 AS y FROM a) SELECT * FROM a, b
 SELECT * FROM VALUES (1, 'x'), (2, 'y') AS t(a, b)
-SELECT * FROM range(3) TABLESAMPLE (50 PERCENT)
+SELECT * FROM allowed TABLESAMPLE (50 PERCENT)
 SELECT id, e FROM allowed LATERAL VIEW OUTER explode(array(1, 2)) t AS e
 SELECT inline(array(struct(1 AS a, 2 AS b)))
 SELECT * FROM allowed PIVOT (sum(id) FOR name IN ('a', 'b'))

@@ -159,9 +159,11 @@ class Session:
         self._ended = True
         if self.run is not None:
             await self.run.abandon()
+        # One that is still starting is not waited for: it ends itself when it is cancelled.
+        self._worker.cancel()
         try:
-            await (await asyncio.shield(self._worker)).end()
-        except WorkerGone:
+            await (await self._worker).end()
+        except (WorkerGone, asyncio.CancelledError):
             _log.info("a session ended whose worker never started")
         for table in self.tables.values():
             table.remove()

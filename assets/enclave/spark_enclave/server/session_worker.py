@@ -88,18 +88,23 @@ class SessionWorker:
         folder = Path(tempfile.mkdtemp(prefix="session-", dir=settings.scratch))
         if uid is not None:
             os.chown(folder, uid, uid)
-        process = await _spawn(
-            *_launching(uid, settings),
-            *command(settings.heap_mib, folder),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            # What Spark writes there could quote a query; there is nobody inside to read it and nobody outside may.
-            stderr=asyncio.subprocess.DEVNULL,
-            limit=_PIPE_BYTES,
-            cwd=folder,
-            env={"LANG": "C.UTF-8", "HOME": str(folder), "PATH": "/usr/bin:/bin"},
-            start_new_session=True,
-        )
+        try:
+            process = await _spawn(
+                *_launching(uid, settings),
+                *command(settings.heap_mib, folder),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                # What Spark writes there could quote a query; there is nobody inside to read it and nobody outside may.
+                stderr=asyncio.subprocess.DEVNULL,
+                limit=_PIPE_BYTES,
+                cwd=folder,
+                env={"LANG": "C.UTF-8", "HOME": str(folder), "PATH": "/usr/bin:/bin"},
+                start_new_session=True,
+            )
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            await users.give_back(uid)
+            raise
         worker = cls(process, folder, uid, users)
         try:
             await worker._send({"do": "start", "memory_mib": settings.heap_mib, "scratch": str(folder)})

@@ -26,8 +26,10 @@ class Line:
 
 def read_log(engine: EngineApi, service: str, after: int) -> list[Line]:
     """What the service has written after a time (nanoseconds since 1970), sorted by time. Raises EngineError."""
-    query = {"stdout": True, "stderr": True, "timestamps": True, "since": f"{after // 10**9}.{after % 10**9:09d}"}
-    pieces = engine.stream(f"/services/{service}/logs", silence_seconds=20.0, **query)
+    since = f"{after // 10**9}.{after % 10**9:09d}"
+    pieces = engine.stream(
+        f"/services/{service}/logs", silence_seconds=20.0, stdout=True, stderr=True, timestamps=True, since=since
+    )
     found = [line for line in lines_of(messages(pieces)) if line.at > after]
     return sorted(found, key=lambda line: line.at)
 
