@@ -63,6 +63,9 @@ def session(engine: Engine, submit_image: str, tmp_path_factory: pytest.TempPath
         network_mode="none",
         environment={
             "SPARK_MASTER_URL": "local[2]",
+            # Without a network, the container has no name that resolves.
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_LOCAL_HOSTNAME": "localhost",
             "SPARK_SECRET_FILE": "/input/secret",
             "AWS_REGION": "us-east-1",
             "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9797",

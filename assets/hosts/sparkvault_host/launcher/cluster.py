@@ -44,6 +44,7 @@ def surroundings(identity: HostIdentity, engine: EngineApi, given: Deployed) -> 
         "spark.cores.max": str(desired.get("default_cores_per_application") or 4),
         "spark.executor.cores": str(desired.get("executor_cores") or 2),
         "spark.executor.memory": str(desired.get("executor_memory") or "2g"),
+        "spark.log.level": str(desired.get("log_level") or "WARN"),
         "spark.ui.showConsoleProgress": "false",
         **{str(key): str(value) for key, value in (desired.get("spark_settings") or {}).items()},
     }
