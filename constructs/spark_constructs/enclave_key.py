@@ -18,7 +18,7 @@ from spark_constructs.refusal import RefusedError
 REQUIRED_PCRS = ("PCR0", "PCR1", "PCR2")
 
 #: What data keys are bound to; the enclave asks with exactly these, from a grant whose signature it has checked.
-CONTEXT_KEYS = ("sparkvault:owner", "sparkvault:table")
+CONTEXT_KEYS = ("sparkvault:owner", "sparkvault:purpose", "sparkvault:table", "sparkvault:version")
 
 #: KMS developer guide, "Resource quotas": bytes of a key policy.
 MAX_POLICY_BYTES = 32_768
@@ -155,7 +155,7 @@ class EnclaveKey(Construct):
         return iam.PolicyDocument(statements=statements, minimize=False)
 
 
-# Both keys of the encryption context must be there, and no other: a data key for one table opens no other one.
+# All keys of the encryption context must be there, and no other: a data key for one table opens no other one.
 _BOUND_TO_A_TABLE = {
     "Null": {f"kms:EncryptionContext:{name}": "false" for name in CONTEXT_KEYS},
     "ForAllValues:StringEquals": {"kms:EncryptionContextKeys": list(CONTEXT_KEYS)},

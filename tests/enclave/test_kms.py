@@ -24,12 +24,13 @@ from emulation.nsm import Registers, SimulatedNsm, SimulatedPki
 from spark_constructs.enclave_key import EnclaveKey, EnclaveKeyProps, TrustedImage
 from spark_enclave.kms import AttestedKms, KmsCredentials, KmsKeyArn, KmsRefused
 from spark_enclave.kms.enveloped_data import EnvelopeRefused, open_envelope
+from spark_enclave.tables import encryption_context
 from tests.support.concrete_policies import concrete
 from tests.support.synth_app import synthesise_alone
 from tests.support.synth_policies import statements
 
 PCRS = {0: b"\x10" * 48, 1: b"\x11" * 48, 2: b"\x12" * 48}
-CONTEXT = {"sparkvault:owner": "ab" * 32, "sparkvault:table": "sales"}
+CONTEXT = encryption_context("sales", 1, b"k" * 32)
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],

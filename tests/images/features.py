@@ -158,7 +158,10 @@ def connect(session: SparkSession) -> None:
         "from pyspark.sql import SparkSession; "
         "print(SparkSession.builder.remote('sc://127.0.0.1:15002').getOrCreate().range(5).count())"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    # Without what spark-submit tells its own driver, the master among it.
+    environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME", "LANG") if name in os.environ}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.strip() == "5", done.stderr[-2000:]
 
 
@@ -166,7 +169,9 @@ def tls(session: SparkSession) -> None:
     """The runtime knows elliptic curves, and trusts the base image's authorities."""
     context = session._jvm.javax.net.ssl.SSLContext.getDefault()
     assert any("ECDHE" in suite for suite in context.getDefaultSSLParameters().getCipherSuites())
-    password = session._sc._gateway.new_array(session._jvm.char, 0)
+    password = session._sc._gateway.new_array(session._jvm.char, 8)
+    for at, letter in enumerate("changeit"):  # Java's own default; what it protects is public
+        password[at] = letter
     store = session._jvm.java.security.KeyStore.getInstance(
         session._jvm.java.io.File("/opt/java/lib/security/cacerts"), password
     )

@@ -8,6 +8,7 @@ from emulation.aws.iam_evaluation import Decision, PolicyDocument, Request, eval
 from spark_constructs.config_source import load_mapping
 from spark_constructs.enclave_key import EnclaveKey, EnclaveKeyProps, TrustedImage, UnsafeEnclaveKeyError
 from spark_enclave.attestation import MeasurementPolicy
+from spark_enclave.tables import encryption_context
 from stacks.enclave_key import EnclaveKeyStack, trusted_images
 from tests.support.concrete_policies import concrete
 from tests.support.swarm_surroundings import ACCOUNT, KEY_ARN, REFERENCES
@@ -18,9 +19,8 @@ OWNER = f"arn:aws:iam::{ACCOUNT}:role/sales"
 PARENT = f"arn:aws:iam::{ACCOUNT}:role/analytics-workers-eu-central-1"
 ADMINISTRATOR = f"arn:aws:iam::{ACCOUNT}:role/admin"
 CONTEXT = {
-    "kms:EncryptionContext:sparkvault:owner": "ab" * 32,
-    "kms:EncryptionContext:sparkvault:table": "sales",
-    "kms:EncryptionContextKeys": ["sparkvault:owner", "sparkvault:table"],
+    **{f"kms:EncryptionContext:{key}": value for key, value in encryption_context("sales", 1, b"k" * 32).items()},
+    "kms:EncryptionContextKeys": sorted(encryption_context("sales", 1, b"k" * 32)),
 }
 IMAGE = TrustedImage("2026-11", {"PCR0": "a1" * 48, "PCR1": "B2" * 48, "PCR2": "c3" * 48})
 ATTESTED = {
@@ -73,7 +73,7 @@ class TestDecrypt:
     def test_the_key_opens_nothing_that_is_bound_to_no_table(self, policy: PolicyDocument) -> None:
         unbound = {"kms:EncryptionContext:sparkvault:table": None, "kms:EncryptionContextKeys": ["sparkvault:owner"]}
         assert decide(policy, PARENT, "kms:Decrypt", **ATTESTED, **unbound) is Decision.IMPLICITLY_DENIED
-        more = {"kms:EncryptionContextKeys": ["other", "sparkvault:owner", "sparkvault:table"]}
+        more = {"kms:EncryptionContextKeys": ["other", *CONTEXT["kms:EncryptionContextKeys"]]}
         assert decide(policy, PARENT, "kms:Decrypt", **ATTESTED, **more) is Decision.IMPLICITLY_DENIED
 
 

@@ -31,6 +31,8 @@ def bootstrap_tree(kernel: Kernel, init: Path) -> ImageTree:
         tree.add_file(module.path, content=module.data)
     tree.add_file(MODULES_LIST, content="".join(f"/{module.path}\n" for module in kernel.modules).encode())
     tree.add_file(PARENT_CID, content=f"{kernel.parent_cid}\n".encode())
+    # Spark looks its own host name up; there is nobody else to ask.
+    tree.add_file("etc/hosts", content=b"127.0.0.1 localhost enclave\n")
     return tree
 
 
