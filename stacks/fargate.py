@@ -13,10 +13,9 @@ from spark_constructs.fargate_cluster import (
     SparkFargateClusterProps,
     TaskSize,
     ecs_cluster_arn,
-    ecs_cluster_name,
 )
 from spark_constructs.images import NOT_PUBLISHED
-from spark_constructs.naming import bucket_name, image_parameter, log_group_name
+from spark_constructs.naming import bucket_name, ecs_cluster_name, image_parameter, log_group_name
 from spark_constructs.permissions import Permission
 from spark_constructs.security_groups import FargateSecurityGroups, SecurityGroupsProps
 from spark_constructs.tenant_permissions import tenant_permissions

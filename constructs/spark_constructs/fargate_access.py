@@ -10,14 +10,11 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from spark_constructs.fargate_key import APPLICATION_CONTEXT, TENANT_CONTEXT
-from spark_constructs.fargate_roles import TenantTaskRoles, task_family
-from spark_constructs.naming import policy_name, stack_name
+from spark_constructs.fargate_roles import TenantTaskRoles
+from spark_constructs.job_interface import SUBMITTER_TAG, TENANT_TAG
+from spark_constructs.naming import policy_name, stack_name, task_family
 from spark_constructs.permissions import Permission, acknowledge_wildcards
 from spark_constructs.storage import JOBS_PREFIX
-from spark_constructs.tenant_permissions import TENANT_TAG
-
-#: Tag of a task: who ran it, by IAM's own id of the session, so that only they enter it.
-SUBMITTER_TAG = "sparkvault:submitter"
 
 _NO_RESOURCE = "The action has no resource to name: AWS checks it against every resource or none."
 

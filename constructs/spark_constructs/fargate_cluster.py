@@ -21,12 +21,11 @@ from spark_constructs.fargate_roles import (
     ExecutionRoleProps,
     TenantTaskRoles,
     TenantTaskRolesProps,
-    task_family,
     task_role_name,
 )
 from spark_constructs.fargate_sizes import EPHEMERAL_STORAGE_GIB, MAX_STOP_TIMEOUT_SECONDS, is_offered
 from spark_constructs.instance_types import Architecture
-from spark_constructs.naming import KEY_ALIAS, checked
+from spark_constructs.naming import KEY_ALIAS, checked, ecs_cluster_name, task_family
 from spark_constructs.permissions import Permission
 from spark_constructs.refusal import RefusedError
 
@@ -276,11 +275,6 @@ class SparkFargateCluster(Construct):
                 )
             ],
         )
-
-
-def ecs_cluster_name(cluster: str) -> str:
-    """Name of the ECS cluster: ``<cluster>-fargate``."""
-    return f"{cluster}-fargate"
 
 
 def ecs_cluster_arn(scope: Construct, cluster: str) -> str:

@@ -10,19 +10,14 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from spark_constructs.fargate_key import APPLICATION_CONTEXT, TENANT_CONTEXT
-from spark_constructs.naming import role_name
+from spark_constructs.job_interface import TENANT_TAG
+from spark_constructs.naming import role_name, task_family
 from spark_constructs.permissions import Permission, acknowledge_wildcards
-from spark_constructs.tenant_permissions import TENANT_TAG
 
 _NO_RESOURCE = "The action has no resource to name: AWS checks it against every resource or none."
 
 #: What a task does; the names of roles, task definitions and containers are made of it.
 TASK_KINDS = ("driver", "executor", "shell")
-
-
-def task_family(cluster: str, tenant: str, kind: str) -> str:
-    """Family of a task definition: ``<cluster>-fargate-<tenant>-<kind>``."""
-    return f"{cluster}-fargate-{tenant}-{kind}"
 
 
 def task_role_name(cluster: str, tenant: str, kind: str, region: str) -> str:

@@ -1,4 +1,4 @@
-"""What documents, hosts and command line agree on about jobs of target swarm. No CDK import."""
+"""What stacks, hosts and command line agree on about jobs in the cloud. No CDK import."""
 
 #: Form of a job's id, as sparkvault.jobs makes it; nothing of it means anything to a shell.
 JOB_ID_PATTERN = "^[0-9]{8}-[0-9]{6}-[0-9a-f]{8}$"
@@ -20,3 +20,12 @@ FILE_PREFIX = "files/"
 
 #: What names of a job's files may look like.
 FILE_NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.+@=-]{0,127}"
+
+#: Tag of a job's objects and tasks: which tenant's they are. Whoever submits sets it.
+TENANT_TAG = "sparkvault:tenant"
+
+#: Tag of a task: who ran it, by IAM's own id of the session, so that only they enter it.
+SUBMITTER_TAG = "sparkvault:submitter"
+
+#: Tag of a task: the job it belongs to, the same on a driver and on its executors.
+JOB_TAG = "sparkvault:job"

@@ -154,3 +154,13 @@ def image_asset_parameter(cluster: str, image: str) -> str:
 def image_parameter(cluster: str, image: str) -> str:
     """Where the deploy command says which digest an image has: all that consumers read."""
     return parameter_name(cluster, "images", image)
+
+
+def ecs_cluster_name(cluster: str) -> str:
+    """Name of the ECS cluster of target fargate; the key that wraps its jobs' secrets has it as alias, too."""
+    return f"{cluster}-fargate"
+
+
+def task_family(cluster: str, tenant: str, kind: str) -> str:
+    """Family of a task definition: ``<cluster>-fargate-<tenant>-<kind>``; its container is ``spark-<kind>``."""
+    return f"{cluster}-fargate-{tenant}-{kind}"

@@ -7,11 +7,9 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from spark_constructs.endpoints import S3_READ_ACTIONS, S3_WRITE_ACTIONS
+from spark_constructs.job_interface import TENANT_TAG
 from spark_constructs.permissions import Permission
 from spark_constructs.storage import JOBS_PREFIX
-
-#: Tag of a job's objects: which tenant's jobs may read them. Whoever submits sets it.
-TENANT_TAG = "sparkvault:tenant"
 
 #: What a tenant's jobs leave behind lies under it: ``tenants/<tenant>/``.
 TENANTS_PREFIX = "tenants/"

@@ -6,6 +6,8 @@ then made known to the embedded AWS, as ECR would know it.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -51,7 +53,17 @@ def _make_known(settings: dict[str, Any], image: str) -> None:
     aws = _Account(settings["endpoint"], region, clients)
     registry = ImageRegistry.known(aws, account, region, Path(settings["folder"]), settings["registry"])
     manifest, kind = registry.manifest(name, tag)
-    aws.client("ecr").put_image(repositoryName=name, imageManifest=manifest, imageManifestMediaType=kind, imageTag=tag)
+    # The digest by which the registry answers: of the manifest's bytes, as they are (OCI distribution specification).
+    digest = f"sha256:{hashlib.sha256(manifest.encode()).hexdigest()}"
+    ecr = aws.client("ecr")
+    with contextlib.suppress(ecr.exceptions.ImageAlreadyExistsException):
+        ecr.put_image(
+            repositoryName=name,
+            imageManifest=manifest,
+            imageManifestMediaType=kind,
+            imageTag=tag,
+            imageDigest=digest,
+        )
 
 
 class _Account:

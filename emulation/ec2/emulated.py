@@ -26,6 +26,7 @@ from emulation.ec2.host_image import host_image
 from emulation.ec2.machine import MachineOptions, Machines, environment
 from emulation.ec2.registry import ImageRegistry
 from emulation.ec2.vpc_network import VpcNetwork
+from emulation.ssm_sessions import SsmAgents
 
 #: Tag of instances that says what they are; the product's own (naming.py).
 ROLE_TAG = "sparkvault:role"
@@ -106,6 +107,7 @@ class EmulatedEc2:
         self._owner = secrets.token_hex(6)
         self._folder: Path | None = None
         self._networks: dict[str, VpcNetwork] = {}
+        self._ssm = SsmAgents(aws, self.machine)
 
     @classmethod
     def attach(cls, state_file: Path | None = None) -> EmulatedEc2:
@@ -143,11 +145,13 @@ class EmulatedEc2:
         )
         self._control.attach(self._grace)
         self._booter.start()
+        self._ssm.start()
         self._write_state()
         return self
 
     def stop(self) -> None:
         """End every host and network."""
+        self._ssm.stop()
         booter, self._booter = self._booter, None
         if booter is not None:
             with contextlib.suppress(Ec2EmulationError):
@@ -196,6 +200,13 @@ class EmulatedEc2:
             if instance["id"] == instance_id:
                 return self._host(instance)
         raise Ec2EmulationError(f"there is no instance {instance_id}")
+
+    def machine(self, instance_id: str) -> Host | None:
+        """The host whose SSM agent is connected: it runs; None for every other id."""
+        for host in self.hosts():
+            if host.instance_id == instance_id:
+                return host if host.up() else None
+        return None
 
     def wait_for_hosts(self, count: int, role: str | None = None, timeout: float = HOSTS_TIMEOUT_SECONDS) -> list[Host]:
         """Exactly so many running hosts; raises `Ec2EmulationError` after `timeout` seconds."""

@@ -5,6 +5,7 @@ Run as `python -m emulation.engine.keeper HOME`. It needs nobody to say goodbye:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -36,6 +37,9 @@ _ADDRESS_POOL = "base=10.213.0.0/16,size=24"
 def main(root: str) -> int:
     """Keep the engine of that folder until its last lease is gone."""
     home = EngineHome(Path(root))
+    # Containers inherit it from dockerd: whole hosts must not run at the first lessee's low priority.
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
     _await_predecessor(home)
     dockerd = _start_dockerd(home)
     asked_to_end = False

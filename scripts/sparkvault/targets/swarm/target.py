@@ -13,12 +13,12 @@ from sparkvault.console import say
 from sparkvault.errors import NotAvailable, SparkvaultError, UsageError, WaitTimeout
 from sparkvault.jobs import JobRecord, JobSpec, JobState, checked_job_id, is_job_id, new_job_id
 from sparkvault.targets.protocol import ClusterStatus, Component, Language, UiName
-from sparkvault.targets.swarm import output
+from sparkvault.targets.remote import log_stream
 from sparkvault.targets.swarm.documents import DeniedError, Documents, LauncherFailedError
 from sparkvault.targets.swarm.groups import HostGroups
-from sparkvault.targets.swarm.job_bucket import JobBucket
+from sparkvault.targets.remote.job_bucket import JobBucket
 from sparkvault.targets.swarm.sessions import Sessions, find_plugin
-from sparkvault.targets.swarm.submission import Submission, check, check_shell
+from sparkvault.targets.remote.submission import Submission, check, check_shell
 
 #: How often a job's record is read while its output is followed, in seconds.
 RECORD_SECONDS = 2.0
@@ -90,7 +90,7 @@ class SwarmTarget:
                 next_look = time.monotonic() + RECORD_SECONDS
             return ended
 
-        yield from output.follow(self._account.client("logs"), self._log_group, output.job_stream(job_id), has_ended)
+        yield from log_stream.follow(self._account.client("logs"), self._log_group, log_stream.job_stream(job_id), has_ended)
 
     def job(self, job_id: str) -> JobRecord:
         """The record of one job; the hosts keep it up to date."""
@@ -118,8 +118,8 @@ class SwarmTarget:
         logs = self._account.client("logs")
         if component is None:
             component = self._newest_stream(logs)
-        stream = output.job_stream(component) if is_job_id(component) else component
-        yield from output.last_lines(logs, self._log_group, stream, lines)
+        stream = log_stream.job_stream(component) if is_job_id(component) else component
+        yield from log_stream.last_lines(logs, self._log_group, stream, lines)
         if follow:
             raise UsageError("streams other than a job's are not followed", "give a job's id, or leave out --follow")
 

@@ -11,7 +11,7 @@ from spark_constructs.naming import bucket_name
 from sparkvault.account import Account
 from sparkvault.errors import NotAvailable, SparkvaultError
 from sparkvault.jobs import JobRecord, checked_job_id, is_job_id, job_prefix
-from sparkvault.targets.swarm.submission import Submission
+from sparkvault.targets.remote.submission import Submission
 
 #: How many records are read at a time, and how many jobs are listed at most.
 _READERS = 16
