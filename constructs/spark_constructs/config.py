@@ -318,10 +318,10 @@ class Fargate(Section):
     """Fargate platform version."""
     report_interval_seconds: int = Field(default=5, ge=1, le=300)
     """How often the state of the tasks is read."""
-    allocate_interval_seconds: int = Field(default=1, ge=1, le=60)
-    """How often missing executors are started."""
-    max_pending: int = Field(default=200, ge=1, le=5000)
-    """The most tasks that may be starting at once."""
+    allocate_interval_ms: int = Field(default=500, ge=50, le=60_000)
+    """How often, in milliseconds, missing executors are started."""
+    max_pending: int = Field(default=2000, ge=1, le=5000)
+    """The most tasks that may be starting at once; a limit below what Fargate launches slows large jobs."""
     stop_timeout_seconds: int = Field(default=120, ge=10, le=MAX_STOP_TIMEOUT_SECONDS)
     """Time between SIGTERM and SIGKILL, for decommissioning."""
     shell_idle_timeout_minutes: int = Field(default=30, ge=1, le=480)

@@ -16,6 +16,9 @@ MAX_USER_DATA_BYTES = 3072
 #: The bundle in this repository.
 BUNDLE_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "hosts"
 
+#: What lies in that folder and is for no host.
+BUNDLE_EXCLUDED = ("**/__pycache__", "**/.*", "*.md", "ruff.toml")
+
 #: Where the bundle is unpacked. Units in the bundle name this path.
 BUNDLE_TARGET = "/opt/sparkvault/hosts"
 
@@ -55,7 +58,7 @@ class HostIdentity:
 
 def host_bundle(scope: Construct, construct_id: str) -> s3_assets.Asset:
     """The bundle as an asset. One per stack is enough: groups can share it."""
-    return s3_assets.Asset(scope, construct_id, path=str(BUNDLE_FOLDER), exclude=["**/__pycache__", "*.md"])
+    return s3_assets.Asset(scope, construct_id, path=str(BUNDLE_FOLDER), exclude=list(BUNDLE_EXCLUDED))
 
 
 def boot_commands(identity: HostIdentity, bundle_url: str) -> list[str]:

@@ -94,5 +94,6 @@ class SparkImages(Construct):
             target=name,
             platform=platform,
             build_args=props.build_args or None,
-            exclude=list(EXCLUDED),
+            # The plugin and its programs: a change there makes no new image but that one.
+            exclude=[*EXCLUDED, *(() if name in FARGATE_IMAGES else ("fargate",))],
         )

@@ -12,14 +12,18 @@ from types import FrameType
 from rich.table import Table
 
 from emulation.aws import EmbeddedAws, EmbeddedAwsError
-from emulation.demo import enclave, local
+from emulation.demo import enclave, fargate, local
 from emulation.demo.steps import Demo, DemoError, console
 from sparkvault.errors import SparkvaultError
 from sparkvault.project import WORK_FOLDER_VARIABLE, work_folder
 from sparkvault.toolchain import find_node, tool_environment
 
 #: Part → what runs it. `all` runs every one.
-PARTS: dict[str, Callable[[Demo, EmbeddedAws, Path], None]] = {"local": local.run, "enclave": enclave.run}
+PARTS: dict[str, Callable[[Demo, EmbeddedAws, Path], None]] = {
+    "local": local.run,
+    "enclave": enclave.run,
+    "fargate": fargate.run,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,6 +1,11 @@
 """What the emulated account has: clusters, subnets, roles, and who may do what. Nothing undeclared exists."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emulation.ecs.task import Task
 
 ACCOUNT_ID = "123456789012"
 
@@ -44,12 +49,22 @@ class Account:
         """The ARN of something of ECS: ``task/cluster/id``."""
         return f"arn:aws:ecs:{self.region}:{ACCOUNT_ID}:{kind}"
 
-    def may(self, who: str, action: str, resource: str) -> bool:
+    def may(self, who: str, action: str, resource: str, conditions: Mapping[str, str] | None = None) -> bool:
         """Whether a principal may do that; passing a role is limited to the roles named for it."""
         permissions = self.roles.get(who, Permissions())
         if action == "iam:PassRole":
             return resource in permissions.pass_roles
         return action in permissions.actions
+
+    def credentials(self, task: "Task") -> dict[str, str]:
+        """What the credentials endpoint answers a task that has a role; ``task.access_key`` tells who it is."""
+        return {
+            "RoleArn": task.role,
+            "AccessKeyId": task.access_key,
+            "SecretAccessKey": "emulated-not-a-real-secret",
+            "Token": "emulated",
+            "Expiration": "2099-01-01T00:00:00Z",
+        }
 
 
 def role_arn(name: str) -> str:

@@ -31,7 +31,8 @@ class EmulatedEcs:
             subprocess.run([...], env=os.environ | {"AWS_ENDPOINT_URL_ECS": ecs.endpoint})
 
     Signatures are not verified: who calls is told by the access key, as declared in the account. ``endpoints`` are
-    variables that every task gets, as an AWS network would lead it to the services.
+    variables that every task gets, as an AWS network would lead it to the services. ``image``: paths in the image →
+    where this machine has that, in place of a container's root file system.
     """
 
     def __init__(
@@ -42,10 +43,13 @@ class EmulatedEcs:
         faults: Faults | None = None,
         timings: Timings | None = None,
         simulate: Callable[[int], bool] = lambda number: False,
+        image: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="emulated-ecs-"))
         base = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(endpoints or {})
-        self.service = EcsService(account, self.folder, base, faults=faults, timings=timings, simulate=simulate)
+        self.service = EcsService(
+            account, self.folder, base, faults=faults, timings=timings, simulate=simulate, image=image
+        )
         self._server = _Server(("127.0.0.1", 0), self.service)
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         self.service.at = self.endpoint
@@ -98,14 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
             metadata = task.metadata()
             self._answer(200, metadata if rest[0] == "task" else metadata["Containers"][0])
         elif kind == "credentials" and task.role:
-            credentials = {
-                "RoleArn": task.role,
-                "AccessKeyId": task.access_key,
-                "SecretAccessKey": "emulated-not-a-real-secret",
-                "Token": "emulated",
-                "Expiration": "2099-01-01T00:00:00Z",
-            }
-            self._answer(200, credentials)
+            self._answer(200, self.server.service.account.credentials(task))
         else:
             self._answer(404, {"message": "the task has no role"})
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from emulation.ecs.account import Account
+from emulation.ecs.authorization import checks_of
 from emulation.ecs.clockwork import Clockwork
 from emulation.ecs.definitions import check_definition, check_run, check_size, cluster_name
 from emulation.ecs.errors import EcsError, client_error, denied, invalid, throttled
@@ -43,7 +44,9 @@ class EcsService:
         faults: Faults | None = None,
         timings: Timings | None = None,
         simulate: Callable[[int], bool] = lambda number: False,
+        image: Mapping[str, str] | None = None,
     ) -> None:
+        self.image = dict(image or {})
         self.account = account
         self.folder = folder
         self.base = dict(base)
@@ -72,8 +75,9 @@ class EcsService:
         handler: Callable[[dict[str, Any], str], Answer] | None = getattr(self, f"_{action}", None)
         if pace is None or handler is None:
             raise EcsError("InvalidAction", f"{action} is not emulated")
-        if not self.account.may(who, f"ecs:{action}", "*"):
-            raise denied(who, f"ecs:{action}", self.account.arn(f"cluster/{cluster_name(wanted)}"))
+        for check in checks_of(self, action, wanted):
+            if not self.account.may(who, check.action, check.resource, check.conditions):
+                raise denied(who, check.action, check.resource)
         if not pace.take() or self.faults.chance(self.faults.throttle):
             self.calls["throttled"] += 1
             raise throttled()
@@ -181,6 +185,7 @@ class EcsService:
             for task in list(self.tasks.values())
             if task.desired == desired
             and task.started_by == wanted.get("startedBy", task.started_by)
+            and task.family == wanted.get("family", task.family)
             and task.visible_at <= time.monotonic()
         )
         start = int(wanted.get("nextToken") or 0)
@@ -221,6 +226,8 @@ class EcsService:
         command = [*container.get("entryPoint", []), *(override.get("command") or container.get("command", []))]
         if self.faults.next_is_mute():
             command = ["sleep", "3600"]
+        command = [self._on_this_machine(word) for word in command]
+        environment = {name: self._on_this_machine(value) for name, value in environment.items()}
         task = Task(
             number=number,
             arn=self.account.arn(f"task/{cluster}/{identity}"),
@@ -367,8 +374,19 @@ class EcsService:
                 return made
         raise client_error("TaskDefinition not found.")
 
+    def definition_arn(self, name: str) -> str:
+        """The ARN of a task definition given in any form. Raises EcsError."""
+        return str(self._definition(name)["taskDefinitionArn"])
+
+    def _on_this_machine(self, text: str) -> str:
+        """Paths in the image as this machine has them."""
+        for path, here in self.image.items():
+            text = text.replace(path, here)
+        return text
+
     def _check_pass_role(self, who: str, role: str | None) -> None:
-        if role and not self.account.may(who, "iam:PassRole", role):
+        to_tasks = {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
+        if role and not self.account.may(who, "iam:PassRole", role, to_tasks):
             raise denied(who, "iam:PassRole", role)
 
 

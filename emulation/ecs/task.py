@@ -65,6 +65,11 @@ class Task:
         return self.arn.rpartition("/")[2]
 
     @property
+    def family(self) -> str:
+        """The family of its definition."""
+        return self.definition_arn.rpartition("/")[2].partition(":")[0]
+
+    @property
     def alive(self) -> bool:
         """Whether a process of it runs."""
         return self.process is not None and self.process.poll() is None

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from emulation.enclave.code_measurement import measure_code, policy_for
 from emulation.enclave.isolation import isolate
+from emulation.enclave.parent_host import UnixParent
 from emulation.enclave.simulated import EnclaveDidNotStart, SimulatedEnclave, stop
 from emulation.nsm import Registers, SimulatedNsm, SimulatedPki
 from emulation.nsm.wire_protocol import answer
@@ -79,7 +80,8 @@ def _serve(folder: Path, options: argparse.Namespace) -> int:
         ended = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
-        async with serving(f"unix:{folder / 'enclave.sock'}", device, command, settings):
+        parent = UnixParent(folder / "parent")
+        async with serving(f"unix:{folder / 'enclave.sock'}", device, parent, command, settings):
             if options.with_parent:
                 asyncio.get_running_loop().add_reader(sys.stdin.fileno(), ended.set)
             # Whoever started this waits for the line.

@@ -10,7 +10,7 @@ import spark_enclave
 from emulation.nsm import Registers
 
 #: What the broker runs; the client's part and the attestation verifier are not inside an enclave.
-_PARTS = ("protocol", "server", "tables")
+_PARTS = ("kms", "protocol", "server", "tables")
 
 
 def measure_code(others: Iterable[Path] = ()) -> Registers:

@@ -34,7 +34,7 @@ class SimulatedEnclave:
     """One server process. `folder` holds its socket, its simulated root and what it measures as; it is made if missing.
 
     `worker`: another command than the session JVM (for tests); `settings`: fields of `Settings` that differ.
-    `stays`: whether it goes on after this process.
+    `stays`: whether it goes on after this process. `code`: a folder with another `spark_enclave` to run and measure.
     """
 
     def __init__(
@@ -47,12 +47,15 @@ class SimulatedEnclave:
         settings: Mapping[str, object] | None = None,
         debug_mode: bool = False,
         stays: bool = False,
+        code: Path | None = None,
     ) -> None:
         self.folder = folder
         self.address = f"unix:{folder / 'enclave.sock'}"
         self.root = folder / "nsm" / "root.pem"
         self.measurements = folder / "measurements.json"
         self.log = folder / "enclave.log"
+        self.parent = folder / "parent"
+        """Where the host's side of it (`parent_host.HostSide`) listens, if there is one."""
         self.scratch = _MEMORY / f"sparkvault-{os.getpid()}-{id(self):x}"
         self._options = [
             *("--folder", str(folder), "--heap-mib", str(heap_mib), "--sessions", str(sessions)),
@@ -60,7 +63,7 @@ class SimulatedEnclave:
             *(("--worker", json.dumps(list(worker))) if worker else ()),
             *(("--debug-mode",) if debug_mode else ()),
         ]
-        self._stays = stays
+        self._stays, self._code = stays, code
         if not stays:
             self._options.append("--with-parent")
         self.process: subprocess.Popen[str] | None = None
@@ -85,7 +88,7 @@ class SimulatedEnclave:
                 stderr=log,
                 text=True,
                 start_new_session=True,
-                env={**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "false"},
+                env=self._environment(),
             )
         watchdog = threading.Timer(_START_SECONDS, self.process.kill)
         watchdog.start()
@@ -111,6 +114,12 @@ class SimulatedEnclave:
                     pipe.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
         (self.folder / "enclave.json").unlink(missing_ok=True)
+
+    def _environment(self) -> dict[str, str]:
+        environment = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "false"}
+        if self._code is not None:
+            environment["PYTHONPATH"] = str(self._code)
+        return environment
 
     def trust(self) -> Trust:
         """What a client must say explicitly to believe this simulation."""

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +17,12 @@ REPOSITORY = "sparkvault/spark-{name}"
 #: Seconds for one image: some five minutes where nothing is cached.
 BUILD_TIMEOUT_SECONDS = 2400
 
-#: Neither belongs to an image: a change there makes no new one.
+#: Neither belongs to an image: a change there makes no new one. Folder `fargate` belongs to an image that is never run
+#: on this machine.
 _NOT_IN_CONTEXT = {".md", ".pyc"}
+
+#: How the two builders of Docker say where they are: `Step 12/41 : RUN …`, `#14 [spark 3/5] RUN …`.
+_STEP = re.compile(r"^(?:Step (?P<classic>\d+/\d+) : |#\d+ \[(?P<buildkit>[^\]]*\d+/\d+)\] )")
 
 
 def context() -> Path:
@@ -28,7 +34,7 @@ def fingerprint(folder: Path) -> str:
     """Twelve hex digits that change with any file of the context and its mode."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix not in _NOT_IN_CONTEXT:
+        if path.is_file() and path.suffix not in _NOT_IN_CONTEXT and folder / "fargate" not in path.parents:
             kind = "x" if os.access(path, os.X_OK) else "-"
             digest.update(f"{path.relative_to(folder)}\0{kind}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -70,21 +76,42 @@ def ensure(name: str, program: str, log: Path, progress: Callable[[str], None]) 
         return wanted
     progress(f"building image {name} (some minutes the first time); the log is {log}")
     command = [program, "build", "--target", name, "--tag", wanted, "--tag", f"{REPOSITORY.format(name=name)}:latest"]
-    with log.open("wb") as output:
-        try:
-            done = subprocess.run(
-                [*command, str(context())],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                timeout=BUILD_TIMEOUT_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise SparkvaultError(
-                f"building image {name} took longer than {BUILD_TIMEOUT_SECONDS} s", f"its log is {log}"
-            ) from error
-    if done.returncode:
+    try:
+        code = _run_logged([*command, str(context())], log, lambda step: progress(f"building image {name}: {step}"))
+    except subprocess.TimeoutExpired as error:
+        raise SparkvaultError(
+            f"building image {name} took longer than {BUILD_TIMEOUT_SECONDS} s", f"its log is {log}"
+        ) from error
+    if code:
         said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-12:]
         raise SparkvaultError(f"image {name} could not be built:\n" + "\n".join(said), f"the whole log is {log}")
     return wanted
+
+
+def _run_logged(command: list[str], log: Path, tell: Callable[[str], None]) -> int:
+    """Exit code of a build whose output goes to ``log``; ``tell`` hears of each step. Raises TimeoutExpired."""
+    with log.open("wb") as output, subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as build:  # fmt: skip
+
+        def copy() -> None:
+            told = ""
+            for line in build.stdout or ():
+                output.write(line)
+                output.flush()
+                match = _STEP.match(line.decode(errors="replace"))
+                step = "step " + (match["classic"] or match["buildkit"]) if match else told
+                if step != told:
+                    told = step
+                    tell(step)
+
+        copier = threading.Thread(target=copy, daemon=True)
+        copier.start()
+        try:
+            code = build.wait(BUILD_TIMEOUT_SECONDS)
+        except BaseException:
+            build.terminate()
+            raise
+        finally:
+            copier.join(10)
+    return code

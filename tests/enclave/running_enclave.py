@@ -21,10 +21,10 @@ CSV = "region,amount\n" + "".join(f"{'north' if n % 3 else 'south'},{n}\n" for n
 MARKER = "marker8f3a61"
 
 
-def simulated(folder: Path, *, sessions: int = 4, **settings: object) -> SimulatedEnclave:
+def simulated(folder: Path, *, sessions: int = 4, code: Path | None = None, **settings: object) -> SimulatedEnclave:
     """With the worker double, which this machine's sessions of another user could not run: it lies in a closed home."""
     values: Mapping[str, object] = {"first_uid": None, "stall_seconds": 2.0, **settings}
-    return SimulatedEnclave(folder, sessions=sessions, worker=WORKER_DOUBLE, settings=values)
+    return SimulatedEnclave(folder, sessions=sessions, worker=WORKER_DOUBLE, settings=values, code=code)
 
 
 @contextmanager

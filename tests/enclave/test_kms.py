@@ -4,58 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulation.aws import EmbeddedAws
 from emulation.aws.embedded import ACCOUNT_ID
 from emulation.kms import enveloped_data as sealing
 from emulation.nsm import Registers, SimulatedNsm, SimulatedPki
-from spark_constructs.enclave_key import EnclaveKey, EnclaveKeyProps, TrustedImage
+from spark_constructs.enclave_key import TrustedImage
 from spark_enclave.kms import AttestedKms, KmsCredentials, KmsKeyArn, KmsRefused
 from spark_enclave.kms.enveloped_data import EnvelopeRefused, open_envelope
 from spark_enclave.tables import encryption_context
-from tests.support.concrete_policies import concrete
-from tests.support.synth_app import synthesise_alone
-from tests.support.synth_policies import statements
+from tests.enclave.kms_account import KmsAccount, kms_account
 
 PCRS = {0: b"\x10" * 48, 1: b"\x11" * 48, 2: b"\x12" * 48}
 CONTEXT = encryption_context("sales", 1, b"k" * 32)
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
-}
 
 
 @dataclass
-class World:
-    """An account with a data owner's key, and roles that would like to use it."""
+class World(KmsAccount):
+    """The account, and enclaves under the simulated root that counts there."""
 
-    aws: EmbeddedAws
-    pki: SimulatedPki
-    key_arn: str = ""
-    credentials: dict[str, dict[str, str]] = field(default_factory=dict)
-
-    def client(self, role: str, service: str = "kms") -> Any:
-        given = self.credentials[role]
-        return boto3.client(
-            service,
-            endpoint_url=self.aws.endpoint,
-            region_name=self.aws.region,
-            aws_access_key_id=given["AccessKeyId"],
-            aws_secret_access_key=given["SecretAccessKey"],
-            aws_session_token=given["SessionToken"],
-        )
+    pki: SimulatedPki = field(default_factory=SimulatedPki.new)
 
     def data_key(self, context: dict[str, str] = CONTEXT) -> tuple[bytes, bytes]:
         """Plaintext and ciphertext of a new data key of the owner."""
@@ -82,28 +59,10 @@ class World:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    with EmbeddedAws() as aws:
-        world = World(aws, SimulatedPki.new())
-        aws.trust_simulated_nsm(world.pki.root_pem)
-        roles = {name: f"arn:aws:iam::{ACCOUNT_ID}:role/{name}" for name in ("owner", "parent", "admin")}
-        iam, sts = aws.client("iam"), aws.client("sts")
-        everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]}
-        for name, arn in roles.items():
-            iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))
-            # Their own policies let them do everything: what holds them back is the key's alone.
-            iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=json.dumps(everything))
-            world.credentials[name] = sts.assume_role(RoleArn=arn, RoleSessionName=name)["Credentials"]
-        world.key_arn = aws.client("kms").create_key(Policy=json.dumps(key_policy(roles)))["KeyMetadata"]["Arn"]
-        yield world
-
-
-def key_policy(roles: dict[str, str]) -> dict[str, Any]:
+    pki = SimulatedPki.new()
     image = TrustedImage("image", {f"PCR{index}": value.hex() for index, value in PCRS.items()})
-    props = EnclaveKeyProps("analytics", roles["parent"], (image,), (roles["owner"],))
-    template = synthesise_alone(lambda stack: EnclaveKey(stack, "Key", props)).template("Alone")
-    references = {"AWS::Partition": "aws", "AWS::AccountId": ACCOUNT_ID}
-    found = [concrete(each.body, references) for each in statements({"Alone": template}, "key")]
-    return {"Version": "2012-10-17", "Statement": found}
+    with kms_account(pki.root_pem, image) as account:
+        yield World(account.aws, account.key_arn, account.credentials, pki)
 
 
 def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
@@ -184,7 +143,7 @@ class TestRefusals:
 
     def test_credentials_whose_secret_is_not_known(self, world: World) -> None:
         stolen = {**world.credentials["parent"], "SecretAccessKey": "guessed"}
-        other = World(world.aws, world.pki, world.key_arn, {"parent": stolen})
+        other = KmsAccount(world.aws, world.key_arn, {"parent": stolen})
         with pytest.raises(ClientError) as refused:
             other.client("parent").describe_key(KeyId=world.key_arn)
         assert code_of(refused) == "InvalidSignatureException"

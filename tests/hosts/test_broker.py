@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from sparkvault_host.broker import client
 from sparkvault_host.broker.service import PATH, Broker, CredentialsServer, IssuingServer
 from sparkvault_host.broker.sessions import Sessions

@@ -4,6 +4,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sparkvault_host.agent import model
 from sparkvault_host.agent.decide import decide, instance_of, readiness
 from sparkvault_host.agent.model import (

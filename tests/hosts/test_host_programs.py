@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from spark_constructs import naming, swarm_authority, tenant_roles
 from sparkvault_host.aws_cli import AwsError, aws
 from sparkvault_host.broker.sessions import JOB_TAG, TENANT_TAG
 from sparkvault_host.engine_api import EngineApi, EngineError
 from sparkvault_host.identity import HostIdentity, IdentityError, Metadata, host_identity
-
-from spark_constructs import naming, swarm_authority, tenant_roles
 
 PACKAGE = Path(__file__).parents[2] / "assets" / "hosts" / "sparkvault_host"
 

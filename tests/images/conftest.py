@@ -36,6 +36,11 @@ class Session:
         """Whether the feature worked."""
         return f"FEATURE {feature} works" in self.output
 
+    def account_of(self, feature: str) -> str:
+        """What was said while that feature was tried."""
+        before, ended, _ = self.output.partition(f"FEATURE {feature} ")
+        return (before.rpartition("FEATURE ")[2] if ended else self.output)[-8000:]
+
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
@@ -58,14 +63,14 @@ def session(engine: Engine, submit_image: str, tmp_path_factory: pytest.TempPath
     client = engine.client(timeout=300)
     container = client.containers.run(
         submit_image,
-        ["submit", "--driver-memory", "1g", "/input/features.py"],
+        ["submit", "--driver-memory", "1g", "--conf", "spark.log.level=WARN", "/input/features.py"],
         detach=True,
         network_mode="none",
+        # Without a network no other name resolves: each look-up of its own would wait for name servers in vain.
+        hostname="localhost",
         environment={
             "SPARK_MASTER_URL": "local[2]",
-            # Without a network, the container has no name that resolves.
             "SPARK_LOCAL_IP": "127.0.0.1",
-            "SPARK_LOCAL_HOSTNAME": "localhost",
             "SPARK_SECRET_FILE": "/input/secret",
             "AWS_REGION": "us-east-1",
             "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9797",

@@ -57,7 +57,8 @@ class ObjectStore(http.server.BaseHTTPRequestHandler):
                 "<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>&quot;e&quot;</ETag></Contents>"
                 for name in found
             )
-            text = f"<ListBucketResult><Name>bucket</Name><KeyCount>{len(found)}</KeyCount>{rows}</ListBucketResult>"
+            about = f"<Name>bucket</Name><IsTruncated>false</IsTruncated><KeyCount>{len(found)}</KeyCount>"
+            text = f"<ListBucketResult>{about}{rows}</ListBucketResult>"
             self.answer(200, text.encode(), Content_Type="application/xml")
         elif self.key() in BUCKET:
             body = BUCKET[self.key()]

@@ -17,11 +17,15 @@ pytestmark = pytest.mark.timeout(1500)
 
 @pytest.mark.parametrize("feature", FEATURES)
 def test_a_feature_works_in_the_image(session: Session, feature: str) -> None:
-    assert session.passed(feature), session.output[-6000:]
+    assert session.passed(feature), session.account_of(feature)
+
+
+def test_an_application_that_ends_well_ends_with_0(session: Session) -> None:
+    assert session.exit_code == 0, session.output[-6000:]
 
 
 def test_the_secret_is_seen_by_nobody_outside(session: Session) -> None:
-    assert session.exit_code == 0, session.output[-6000:]
+    assert session.passed("session"), "Spark has not run with the secret:\n" + session.output[-6000:]
     for seen in (session.inspected, session.processes, session.output):
         assert session.secret not in seen
 

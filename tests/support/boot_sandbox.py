@@ -71,7 +71,7 @@ class BootSandbox:
 
     def install_bundle(self) -> None:
         """The real bundle, with its paths leading into the tree."""
-        shutil.copytree(BUNDLE, self.bundle, dirs_exist_ok=True)
+        shutil.copytree(BUNDLE, self.bundle, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", ".*"))
         for file in self.bundle.rglob("*"):
             if file.is_file():
                 file.write_text(self.inside(file.read_text()))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from sparkvault_host.launcher.log_stream import EVENT_OVERHEAD_BYTES, MAX_BATCH_BYTES, MAX_EVENTS, batches
 from sparkvault_host.launcher.outcome import outcome
 from sparkvault_host.launcher.service_log import Line, lines_of, messages

@@ -5,13 +5,13 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from spark_constructs.spark_settings import refused_settings, rules_as_data
+from sparkvault.targets.swarm import host_rules
 from sparkvault_host.launcher.errors import RefusedSpecificationError
 from sparkvault_host.launcher.job_service import Reference, Surroundings, job_service, spark_command
 from sparkvault_host.launcher.rules import load_rules
 from sparkvault_host.launcher.specification import MAX_BYTES, Specification, read_specification
-
-from spark_constructs.spark_settings import refused_settings, rules_as_data
-from sparkvault.targets.swarm import host_rules
 from tests.swarm_jobs.specifications import GOOD, JOB_ID, TENANTS, changed
 
 RULES = load_rules()

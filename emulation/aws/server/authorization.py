@@ -136,6 +136,7 @@ def _context(caller: Caller, call: Call) -> dict[str, Any]:
         "aws:RequestedRegion": call.region,
         "aws:SecureTransport": True,
         "aws:userid": caller.session_name,
+        **{f"aws:PrincipalTag/{name}": value for name, value in caller.tags.items()},
     }
     if re.fullmatch(r"i-[0-9a-f]{17}", caller.session_name):
         try:

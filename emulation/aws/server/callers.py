@@ -18,6 +18,7 @@ from moto.iam.models import iam_backends
 from moto.sts.models import AssumedRole, sts_backends
 
 from emulation.aws.iam_evaluation import PolicyDocument
+from emulation.aws.server.moto_corrections import session_tags
 
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<key>\w+)/(?P<day>\d{8})/(?P<region>[\w-]+)/(?P<service>[\w-]+)/aws4_request,"
@@ -45,6 +46,8 @@ class Caller:
     policies: tuple[PolicyDocument, ...]
     """Identity policies: inline and attached."""
     boundary: PolicyDocument | None
+    tags: Mapping[str, str]
+    """Of the role, and of the session, which win (IAM user guide, "Passing session tags")."""
 
 
 def caller_of(
@@ -77,7 +80,8 @@ def caller_of(
     boundary = None
     if role.permissions_boundary_arn:
         boundary = _document(_default_version(backend.get_policy(role.permissions_boundary_arn)))
-    return Caller(session.role_arn, session.arn, session.session_name, tuple(documents), boundary)
+    tags = {tag["Key"]: tag["Value"] for tag in role.get_tags()} | session_tags(session)
+    return Caller(session.role_arn, session.arn, session.session_name, tuple(documents), boundary, tags)
 
 
 def _is_signed_by(

@@ -8,6 +8,7 @@ import secrets
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,49 @@ def install(service: str) -> None:
         from moto.cloudtrail.responses import CloudTrailResponse
 
         CloudTrailResponse.lookup_events = _no_events  # type: ignore[attr-defined]
+    elif service == "sts":
+        from moto.sts.models import AssumedRole
+        from moto.sts.responses import TokenResponse
+
+        TokenResponse.assume_role = _with_session_tags(TokenResponse.assume_role)  # type: ignore[method-assign]
+        AssumedRole.__init__ = _remembering_session_tags(AssumedRole.__init__)  # type: ignore[method-assign]
     elif service == "s3":
         from moto.s3.models import FakeBucket
 
         FakeBucket.get_permission = _bucket_permission  # type: ignore[method-assign,assignment]
+
+
+#: Tags of the session that this thread's request asks for.
+_SESSION_TAGS: ContextVar[dict[str, str]] = ContextVar("session tags")
+
+
+def session_tags(session: Any) -> dict[str, str]:
+    """The tags that a session of a role was given (STS API reference, AssumeRole, `Tags`)."""
+    return dict(getattr(session, "sparkvault_tags", {}))
+
+
+def _with_session_tags(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """moto forgets them; policies speak of them as `aws:PrincipalTag/…`."""
+
+    @functools.wraps(original)
+    def assume_role(self: Any) -> Any:
+        tags = {tag["Key"]: tag.get("Value", "") for tag in self._get_param("Tags") or []}
+        before = _SESSION_TAGS.set(tags)
+        try:
+            return original(self)
+        finally:
+            _SESSION_TAGS.reset(before)
+
+    return assume_role
+
+
+def _remembering_session_tags(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def initialise(self: Any, *given: Any, **named: Any) -> None:
+        original(self, *given, **named)
+        self.sparkvault_tags = _SESSION_TAGS.get({})
+
+    return initialise
 
 
 def _after(kind: type, name: str, correction: Callable[[Any], None]) -> None:

@@ -222,7 +222,8 @@ def _s3_object(call: Call, bucket: str, resource: str) -> Iterator[Request]:
             yield Request("s3:ListMultipartUploadParts", resource)
             return
         versioned = "versionId" in asked
-        yield Request("s3:GetObjectTagging" if "tagging" in asked else f"s3:GetObject{'Version' * versioned}", resource)
+        action = "s3:GetObjectTagging" if "tagging" in asked else f"s3:GetObject{'Version' * versioned}"
+        yield Request(action, resource, _tags_of_object(call, bucket, resource))
         if key and method == "GET":
             yield Request("kms:Decrypt", key, via)
     elif method == "DELETE":
@@ -233,12 +234,28 @@ def _s3_object(call: Call, bucket: str, resource: str) -> Iterator[Request]:
             for name, value in call.headers.items()
             if name.lower().startswith("x-amz-server-side-encryption") or name.lower() == "x-amz-acl"
         }
+        tags = next((value for name, value in call.headers.items() if name.lower() == "x-amz-tagging"), "")
+        context |= {f"s3:RequestObjectTag/{name}": value for name, value in parse_qsl(tags)}
         yield Request("s3:PutObjectTagging" if "tagging" in asked else "s3:PutObject", resource, context)
         source = call.headers.get("X-Amz-Copy-Source")
         if source:
             yield Request("s3:GetObject", f"arn:aws:s3:::{unquote(source).lstrip('/').split('?')[0]}")
         if key:
             yield Request("kms:GenerateDataKey", key, via)
+
+
+def _tags_of_object(call: Call, bucket: str, resource: str) -> dict[str, ContextValue]:
+    """``s3:ExistingObjectTag/<key>`` of an object that is there."""
+    from moto.s3.models import s3_backends
+
+    backend = s3_backends[call.account]["aws"]
+    name = unquote(resource.partition(f":::{bucket}/")[2])
+    found = backend.buckets[bucket].keys.get(name) if bucket in backend.buckets else None
+    if found is None:
+        return {}
+    return {
+        f"s3:ExistingObjectTag/{key}": tag for key, tag in backend.tagger.get_tag_dict_for_resource(found.arn).items()
+    }
 
 
 def _bucket_key(call: Call, bucket: str) -> str | None:

@@ -3,10 +3,11 @@
 import typer
 
 from sparkvault.cli.enclave_image import build, diff, measure
+from sparkvault.cli.enclave_rotate import promote, revoke
 from sparkvault.cli.enclave_verify import verify
 
 app = typer.Typer(no_args_is_help=True, help="The trusted image, its measurements, and documents checked by hand.")
-for verb in (build, measure, diff, verify):
+for verb in (build, measure, diff, verify, promote, revoke):
     app.command()(verb)
 
 

@@ -44,7 +44,11 @@ def encrypt(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Encrypt a table under your own keys: every file under a key of its own, and a manifest that you sign."""
+    """Encrypt a table: every file under a key of its own, and a manifest that you sign.
+
+    Under your own keys, or under KMS where your key file names a key there (`sparkvault keys new --kms`).
+    """
+    from spark_enclave.client import EnclaveError, table_key
     from spark_enclave.tables import TableRefused, read_key_file, verify_manifest
     from spark_enclave.tables.encryption import encrypt_table
 
@@ -52,18 +56,20 @@ def encrypt(
     try:
         keys = read_key_file(key.expanduser())
         with progress(f"encrypting {len(sources)} source(s) into {out}"):
+            secret, source = table_key(keys, name, table_version)
             signed = encrypt_table(
                 sources,
                 out,
-                keys.table_key(name),
+                secret,
                 table_id=name,
                 version=table_version,
                 signing_key=keys.signing_key,
                 columns=_listed(columns, "--columns"),
                 types=dict(_pair(one) for one in _listed(types, "--types") or ()),
+                key_source=source,
             )
         manifest = verify_manifest(signed.data, keys.public_key, table_version, table_id=name)
-    except TableRefused as refused:
+    except (TableRefused, EnclaveError) as refused:
         raise SparkvaultError(refused.what, refused.remedy) from None
     described = {
         "table": manifest.table_id,
@@ -72,6 +78,7 @@ def encrypt(
         "files": len(manifest.files),
         "bytes": sum(file.length for file in manifest.files),
         "manifest_sha256": manifest.sha256.hex(),
+        "key": keys.kms_key or "own",
         "directory": str(out),
     }
     if as_json:

@@ -9,12 +9,14 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from spark_constructs.config import Deployment
+from spark_constructs.naming import stack_name
 from sparkvault.account import Account
 from sparkvault.boot_reports import boot_failures
 from sparkvault.cdk import Cdk, SynthesizedStack
 from sparkvault.cli.options import ConfigOption, JsonOption, StacksArgument, YesOption
 from sparkvault.console import Progress, confirm, out, print_json, progress, result, say, table
 from sparkvault.errors import SparkvaultError, UsageError
+from sparkvault.image_inputs import put_plugin
 from sparkvault.images import forget_digests, record_digests
 from sparkvault.lifecycle import empty_buckets, lift_protection
 from sparkvault.project import load_deployment
@@ -85,6 +87,8 @@ def deploy(
     account = Account(deployment)
     account.check_bootstrap()
     _check_engine(deployment)
+    if deployment.images.source == "build" and "fargate" in deployment.targets:
+        put_plugin()
     cdk = Cdk(deployment)
     with progress("synthesizing"):
         cdk.synth()
@@ -100,13 +104,16 @@ def deploy(
     with progress(f"deploying into account {account.id}, {account.region}") as tell:
         started = datetime.now(UTC)
         try:
-            cdk.deploy(chosen, method.value, _StackProgress(tell))
+            digests: dict[str, str] = {}
+            for wave in waves(chosen, cdk.stacks(), deployment):
+                cdk.deploy(wave, method.value, _StackProgress(tell))
+                # Recorded before the stacks that read them are deployed.
+                digests |= record_digests(account, deployment)
         except SparkvaultError as error:
             raise _with_reasons(error, account, chosen, started) from error
         except KeyboardInterrupt:
             say("interrupted: CloudFormation goes on by itself; `sparkvault status` shows how far it is")
             raise
-        digests = record_digests(account, deployment)
     if deployment.images.source == "none":
         say("no images were built or pushed (images.source is none): hosts and tasks cannot start Spark")
     _report(account, chosen, digests, json=json)
@@ -151,6 +158,24 @@ def destroy(
 
 def _without_images(deployment: Deployment) -> Deployment:
     return deployment.model_copy(update={"images": deployment.images.model_copy(update={"source": "none"})})
+
+
+def waves(
+    chosen: list[SynthesizedStack], everything: list[SynthesizedStack], deployment: Deployment
+) -> list[list[SynthesizedStack]]:
+    """The stacks in the order of deployment: up to the images, then those that read the images' digests.
+
+    ``everything``: dependencies first. The images' stack is among the first wave even where it was not chosen, as a
+    stack that is deployed alone needs their digests, too.
+    """
+    name = stack_name(deployment.cluster, "images")
+    index = next((index for index, stack in enumerate(everything) if stack.name == name), None)
+    if deployment.images.source == "none" or index is None:
+        return [chosen]
+    before = [stack for stack in everything[:index] if stack in chosen]
+    after = [stack for stack in chosen if stack not in everything[: index + 1]]
+    first = [*before, everything[index]] if after or everything[index] in chosen else before
+    return [wave for wave in (first, after) if wave]
 
 
 class _StackProgress:

@@ -11,7 +11,7 @@ from sparkvault.targets.protocol import Target
 MODULES: dict[str, str | None] = {
     "local": "sparkvault.targets.local",
     "swarm": "sparkvault.targets.swarm",
-    "fargate": None,
+    "fargate": "sparkvault.targets.fargate",
     "yarn": None,
 }
 
@@ -26,7 +26,8 @@ def find_target(name: str, deployment: Deployment) -> Target:
     module = MODULES[name]
     if module is None:
         raise NotAvailable(
-            f"this version of sparkvault does not run Spark on target {name} yet", "use --target local or swarm"
+            f"this version of sparkvault does not run Spark on target {name} yet",
+            "use --target local, swarm or fargate",
         )
     make: Callable[[Deployment], Target] = import_module(module).create
     return make(deployment)

@@ -21,6 +21,7 @@ from spark_enclave.client.errors import (
     StateUnreadable,
     TableNotTaken,
 )
+from spark_enclave.client.owner_key import DataKeyRefused, table_key
 from spark_enclave.client.result_store import FolderStore, ResultStore, StoreFailed, open_store
 from spark_enclave.client.results import QueryResult
 from spark_enclave.client.session import EnclaveSession
@@ -29,6 +30,7 @@ from spark_enclave.protocol.messages import Limits, Parameter
 
 __all__ = [
     "Attested",
+    "DataKeyRefused",
     "DetachedQuery",
     "EnclaveConnection",
     "EnclaveError",
@@ -52,4 +54,5 @@ __all__ = [
     "Ticket",
     "Trust",
     "open_store",
+    "table_key",
 ]

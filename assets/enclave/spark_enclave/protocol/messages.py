@@ -33,7 +33,7 @@ _TABLE: Final = {
 _QUERY: Final = {"do": str, "sql": str, "parameters": list, "rows": int, "seconds": int, "bytes": int}
 _ANSWER: Final = {"outcome": str, "rule": str, "message": str}
 
-#: The client has the table's key and sends it inside the sealed header. Keys under KMS will be another source.
+#: The client has the table's key and sends it inside the sealed header, or the enclave asks KMS for it.
 OWN_KEYS: Final = "own-keys"
 KMS: Final = "kms"
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from spark_enclave.server.attestation_device import DeviceFailed
 from spark_enclave.server.nsm_device import open_nsm
+from spark_enclave.server.parent_host import VsockParent
 from spark_enclave.server.serving import serving
 from spark_enclave.server.session_jvm import SessionJvm
 from spark_enclave.server.settings import Settings, TooLittleMemory, memory_of_machine
@@ -43,7 +44,10 @@ async def _serve() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     SOCKET.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-    async with serving(f"unix:{SOCKET}", device, SessionJvm(), settings), relaying(listen_on_vsock(), SOCKET):
+    async with (
+        serving(f"unix:{SOCKET}", device, VsockParent(), SessionJvm(), settings),
+        relaying(listen_on_vsock(), SOCKET),
+    ):
         await ended.wait()
 
 

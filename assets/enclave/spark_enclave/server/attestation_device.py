@@ -21,7 +21,7 @@ class DeviceFailed(Exception):
 class AttestationDevice(Protocol):
     """Makes attestation documents."""
 
-    def attest(self, *, user_data: bytes, nonce: bytes, public_key: bytes | None = None) -> bytes:
+    def attest(self, *, user_data: bytes | None, nonce: bytes | None, public_key: bytes | None = None) -> bytes:
         """The signed document with these three in it; raises DeviceFailed."""
 
 
@@ -34,7 +34,7 @@ class NsmProtocol:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    def attest(self, *, user_data: bytes, nonce: bytes, public_key: bytes | None = None) -> bytes:
+    def attest(self, *, user_data: bytes | None, nonce: bytes | None, public_key: bytes | None = None) -> bytes:
         """The signed document; raises DeviceFailed."""
         request = {"Attestation": {"user_data": user_data, "nonce": nonce, "public_key": public_key}}
         answer = self._ask(request, "Attestation")

@@ -31,6 +31,7 @@ from spark_enclave.protocol.session_keys import SessionKeys
 from spark_enclave.server.attestation_device import AttestationDevice, DeviceFailed
 from spark_enclave.server.boot_identity import BootIdentity
 from spark_enclave.server.chunk_wire import chunk_on_wire
+from spark_enclave.server.key_release import KeyRelease
 from spark_enclave.server.query_run import QueryRun, ResultDropped
 from spark_enclave.server.session import Session, SessionBusy
 from spark_enclave.server.settings import Settings
@@ -96,8 +97,16 @@ async def _stop(context: _Context, why: tuple[grpc.StatusCode, str]) -> NoReturn
 class Broker:
     """The service `Enclave` of enclave.proto. Belongs to one event loop."""
 
-    def __init__(self, identity: BootIdentity, device: AttestationDevice, pool: WorkerPool, settings: Settings) -> None:
+    def __init__(
+        self,
+        identity: BootIdentity,
+        device: AttestationDevice,
+        release: KeyRelease,
+        pool: WorkerPool,
+        settings: Settings,
+    ) -> None:
         self._identity, self._device, self._pool, self._settings = identity, device, pool, settings
+        self._release = release
         self._binding = identity.binding.encode()
         self._user_data = identity.binding.digest()
         self._attested: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
@@ -142,7 +151,7 @@ class Broker:
             server_random=os.urandom(RANDOM_BYTES),
             session_id=os.urandom(SESSION_ID_BYTES),
         )
-        session = Session(keys, opening.client_key, self._pool, self._settings)
+        session = Session(keys, opening.client_key, self._pool, self._settings, self._release)
         self._sessions[keys.session_id] = session
         _log.info("a session begins; %d run", len(self._sessions))
         return wire.OpenSessionReply(

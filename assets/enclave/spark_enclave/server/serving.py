@@ -20,6 +20,8 @@ from spark_enclave.protocol.limits import MAX_MESSAGE_BYTES
 from spark_enclave.server.attestation_device import AttestationDevice
 from spark_enclave.server.boot_identity import BootIdentity
 from spark_enclave.server.broker import Broker
+from spark_enclave.server.key_release import KmsKeyRelease
+from spark_enclave.server.parent_host import ParentHost
 from spark_enclave.server.session_worker import WorkerCommand
 from spark_enclave.server.settings import Settings
 from spark_enclave.server.worker_pool import WorkerPool
@@ -48,7 +50,7 @@ _OPTIONS: Final = (
 
 @asynccontextmanager
 async def serving(
-    address: str, device: AttestationDevice, command: WorkerCommand, settings: Settings
+    address: str, device: AttestationDevice, parent: ParentHost, command: WorkerCommand, settings: Settings
 ) -> AsyncIterator[Broker]:
     """A broker that listens at a gRPC address (`unix:/path`) until the block ends; then nothing of it is left."""
     # Keys must not reach a disk or another process: no core files, no tracing by others.
@@ -56,7 +58,7 @@ async def serving(
     settings.scratch.mkdir(mode=0o711, parents=True, exist_ok=True)
     identity = BootIdentity.generate()
     pool = WorkerPool(command, settings)
-    broker = Broker(identity, device, pool, settings)
+    broker = Broker(identity, device, KmsKeyRelease(device, parent), pool, settings)
     server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=settings.concurrent_calls)
     server.add_generic_rpc_handlers((_handlers(broker),))
     credentials = grpc.ssl_server_credentials([(identity.tls_key_pem, identity.certificate_pem)])

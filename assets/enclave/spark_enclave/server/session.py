@@ -13,10 +13,11 @@ from spark_enclave.protocol.messages import Answer, EndSession, decode_request
 from spark_enclave.protocol.refusals import NumberRefused
 from spark_enclave.protocol.result_chunks import ResultSealer, result_context
 from spark_enclave.protocol.session_keys import Purpose, SessionKeys
+from spark_enclave.server.key_release import KeyNotReleased, KeyRelease
 from spark_enclave.server.query_run import QueryRun
 from spark_enclave.server.session_worker import SessionWorker, TablesRefused
 from spark_enclave.server.settings import Settings
-from spark_enclave.server.table_intake import IntakeRefused, Table, allowed, worker_parameters
+from spark_enclave.server.table_intake import IntakeRefused, Table, allowed, check_key, worker_parameters
 from spark_enclave.server.worker_frames import WorkerGone
 from spark_enclave.server.worker_pool import WorkerPool
 
@@ -33,12 +34,14 @@ class SessionBusy(Exception):
 class Session:
     """One client's. All methods belong to the broker's event loop."""
 
-    def __init__(self, keys: SessionKeys, client_key: bytes, pool: WorkerPool, settings: Settings) -> None:
+    def __init__(
+        self, keys: SessionKeys, client_key: bytes, pool: WorkerPool, settings: Settings, release: KeyRelease
+    ) -> None:
         self.keys, self.client_key = keys, client_key
         self.run: QueryRun | None = None
         self.tables: dict[str, Table] = {}
         self.busy = False
-        self._pool, self._settings = pool, settings
+        self._pool, self._settings, self._release = pool, settings, release
         self._worker: asyncio.Task[SessionWorker] = pool.worker()
         self._last_number = 0
         self._begun = self._touched = time.monotonic()
@@ -97,7 +100,7 @@ class Session:
         self._worker = asyncio.create_task(self._pool.start())
         worker = await asyncio.shield(self._worker)
         try:
-            await self._load(worker, list(self.tables.values()))
+            await self._load(worker, [table for table in self.tables.values() if table.key is not None])
         except TablesRefused:
             raise WorkerGone("a new worker does not take the tables of the old one") from None
         return worker
@@ -108,7 +111,10 @@ class Session:
         return self._settings.table_bytes - sum(table.size for table in self.tables.values())
 
     async def add_table(self, table: Table) -> Answer:
-        """Hand a table whose files are here to the worker."""
+        """Hand a table whose files are here to the worker; one under KMS waits until a query on it is allowed."""
+        if table.key is None:
+            self.tables[table.name] = table
+            return Answer("taken")
         try:
             await self._load(await self.worker(), [table])
         except TablesRefused as error:
@@ -140,6 +146,9 @@ class Session:
             return Answer("refused", error.rule, error.what), False
         try:
             worker = await self.worker()
+            await self._release_keys(worker)
+        except IntakeRefused as error:
+            return Answer("refused", error.rule, error.what), False
         except WorkerGone:
             return Answer("failed", "internal", "Spark did not start inside the enclave; try again."), False
         seen = {name: table.seen for name, table in self.tables.items()}
@@ -151,6 +160,23 @@ class Session:
             worker, {"rows": limits.rows, "seconds": seconds, "bytes": limits.bytes}, grant, worker_parameters(request)
         )
         return Answer("taken"), False
+
+    async def _release_keys(self, worker: SessionWorker) -> None:
+        """Ask KMS for the keys that are not here yet; the query that needs them was allowed. Raises IntakeRefused."""
+        for table in [one for one in self.tables.values() if one.key is None]:
+            try:
+                key = await asyncio.to_thread(self._release.table_key, table.manifest)
+            except KeyNotReleased as error:
+                raise IntakeRefused(
+                    "key-release", f"The key of {table.name} is not given to this enclave: {error}."
+                ) from None
+            check_key(table.manifest, key)
+            table.key = key
+            try:
+                await self._load(worker, [table])
+            except TablesRefused as error:
+                table.key = None
+                raise IntakeRefused(error.reason.rule, error.reason.message) from None
 
     async def end(self) -> None:
         """Stop everything, kill the worker, remove its files, forget the keys."""

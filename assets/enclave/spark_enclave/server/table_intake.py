@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
 
-from spark_enclave.protocol.messages import OWN_KEYS, Query, TableHeader
+from spark_enclave.kms import KmsKeyArn
+from spark_enclave.protocol.messages import KMS, OWN_KEYS, Query, TableHeader
 from spark_enclave.protocol.result_chunks import TableVersion
 from spark_enclave.tables import (
     Grant,
@@ -27,9 +28,7 @@ from spark_enclave.tables import (
 )
 from spark_enclave.tables.refusals import ParametersNotGranted, QueryNotGranted
 
-_KEY_RELEASE_ABSENT: Final = (
-    "This enclave takes tables under their client's own keys only; keys under KMS are not served yet."
-)
+_OTHER_SOURCE: Final = "The table's key comes from somewhere else than its manifest says."
 
 
 class IntakeRefused(Exception):
@@ -47,13 +46,15 @@ class Table:
     name: str
     manifest: VerifiedManifest
     seen: TableVersion
-    key: TableKey = field(repr=False)
+    key: TableKey | None = field(repr=False)
+    """None: under KMS, and no query was allowed on it yet."""
     grant: Grant | None
     folder: Path
     size: int
 
     def for_worker(self) -> dict[str, object]:
         """As the worker wants it, with the keys."""
+        assert self.key is not None  # noqa: S101 (a table is handed on when its key is here)
         return worker_table(self.manifest, self.key, name=self.name, directory=self.folder)
 
     def share_with(self, uid: int | None) -> None:
@@ -176,15 +177,28 @@ def _grant(header: TableHeader, client_key: bytes, manifest: VerifiedManifest) -
     return grant
 
 
-def _table_key(header: TableHeader, manifest: VerifiedManifest) -> TableKey:
-    """Where the keys of a table come from. Keys under KMS will come from a source of their own beside this one."""
-    if header.key_source != OWN_KEYS or manifest.manifest.key.kind != "own":
-        raise IntakeRefused("key-source", _KEY_RELEASE_ABSENT)
+def _table_key(header: TableHeader, manifest: VerifiedManifest) -> TableKey | None:
+    """The client's own key; None for one under KMS, which is asked for when a query is allowed, and not before."""
+    source = manifest.manifest.key
+    if (header.key_source, source.kind) not in ((OWN_KEYS, "own"), (KMS, "kms")):
+        raise IntakeRefused("key-source", _OTHER_SOURCE)
+    if source.kind == "kms":
+        try:
+            KmsKeyArn(source.key_arn or "")
+        except ValueError as error:
+            raise IntakeRefused("key-source", f"The table's key cannot be asked for: {error}.") from None
+        return None
     try:
         key = TableKey(header.table_key)
-        manifest.schema(key)
+        check_key(manifest, key)
     except ValueError:
         raise IntakeRefused("key-source", "The table's key does not have 32 bytes.") from None
+    return key
+
+
+def check_key(manifest: VerifiedManifest, key: TableKey) -> None:
+    """Whether the key is that table's; raises IntakeRefused."""
+    try:
+        manifest.schema(key)
     except TableRefused as error:
         raise IntakeRefused(error.rule, str(error)) from None
-    return key

@@ -23,15 +23,19 @@ _MAX_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class ClientKeys:
-    """What a client has: a key that signs for it, and a master key that the keys of its own tables derive from."""
+    """What a client has: a key that signs for it, and a master key that the keys of its own tables derive from.
+
+    With `kms_key` (the ARN of the owner's key) new tables are encrypted under data keys of KMS instead.
+    """
 
     signing_key: Ed25519PrivateKey = field(repr=False)
     master_key: bytes = field(repr=False)
+    kms_key: str | None = None
 
     @classmethod
-    def new(cls) -> ClientKeys:
+    def new(cls, kms_key: str | None = None) -> ClientKeys:
         """Random keys."""
-        return cls(Ed25519PrivateKey.generate(), secrets.token_bytes(KEY_BYTES))
+        return cls(Ed25519PrivateKey.generate(), secrets.token_bytes(KEY_BYTES), kms_key)
 
     @property
     def public_key(self) -> bytes:
@@ -50,6 +54,8 @@ def write_key_file(path: Path, keys: ClientKeys) -> None:
         "signing_key": _text(keys.signing_key.private_bytes_raw()),
         "master_key": _text(keys.master_key),
     }
+    if keys.kms_key is not None:
+        document["kms_key"] = keys.kms_key
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except FileExistsError:
@@ -77,7 +83,10 @@ def read_key_file(path: Path) -> ClientKeys:
         signing, master = (base64.b64decode(document[name], validate=True) for name in ("signing_key", "master_key"))
         if len(master) != KEY_BYTES:
             raise ValueError
-        return ClientKeys(Ed25519PrivateKey.from_private_bytes(signing), master)
+        kms_key = document.get("kms_key")
+        if not isinstance(kms_key, str | None):
+            raise TypeError
+        return ClientKeys(Ed25519PrivateKey.from_private_bytes(signing), master, kms_key)
     except (KeyError, TypeError, ValueError, binascii.Error):
         raise KeyFileRefused(f"{path} is not a key file of sparkvault.") from None  # says nothing of what it holds
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -107,6 +108,10 @@ class _Credentials(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, body: dict[str, str]) -> None:
         content = json.dumps(body).encode()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # SDKs wait for a second, and ask again
+            self._send(status, content)
+
+    def _send(self, status: int, content: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))

@@ -217,22 +217,33 @@ class LocalCluster:
         return state
 
     def _choose(self, choice: EngineChoice, data: Path | None, progress: Progress) -> _Engine:
-        """The engine that was asked for, with its images or programs there. Raises SparkvaultError."""
+        """The engine that was asked for, with its images or programs there. Raises SparkvaultError.
+
+        `auto` is containers where an engine is reachable and has our images or can build them, and says why not.
+        """
         reachable = docker_engine() if choice != "process" else None
         if choice == "docker" and reachable is None:
             raise SparkvaultError("no Docker engine is reachable", "start Docker, or use `--engine process`")
         if reachable is None:
-            return ProcessEngine(self.folder, find_java().home, find_spark())
+            return self._process_engine()
         progress(f"Docker engine {reachable}")
-        self.folder.prepare()
-        program = spark_images.docker_program()
-        images = {
-            name: spark_images.ensure(name, program, self.folder.logs / "images.build", progress) for name in IMAGES
-        }
         seen = (data or Path.cwd()).absolute()
         if not seen.is_dir() or seen == Path("/"):
             raise UsageError(f"{seen} cannot be the folder of data", "give one with --data, or go to one")
+        self.folder.prepare()
+        program = spark_images.docker_program()
+        log = self.folder.logs / "images.build"
+        try:
+            images = {name: spark_images.ensure(name, program, log, progress) for name in IMAGES}
+        except SparkvaultError as error:
+            if choice == "docker":
+                raise
+            progress(f"plain processes instead of containers: {error.what.splitlines()[0]} The log is {log}")
+            return self._process_engine()
         return DockerEngine(self.folder, images, [str(seen)])
+
+    def _process_engine(self) -> ProcessEngine:
+        return ProcessEngine(self.folder, find_java().home, find_spark())
 
     def engine(self, state: ClusterState) -> _Engine:
         """What runs that cluster. Raises SparkvaultError where its docker client is gone."""

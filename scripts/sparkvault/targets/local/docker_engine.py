@@ -37,6 +37,13 @@ _CONF = "/opt/spark/conf"
 #: Where a job's files are for its driver: a path without spaces, which spark-shell's `-i` needs.
 JOB_FILES = Path("/opt/spark/work-dir/job")
 
+#: MiB that a container with a daemon may take: 512 of heap, the rest for code, threads, buffers and /tmp in memory.
+_DAEMON_MIB = 1024
+#: What executors take beside their heap, Python workers among it: this share of it, and at least that many MiB. Source:
+#: spark.kubernetes.memoryOverheadFactor for Python applications and spark.executor.minMemoryOverhead.
+_OVERHEAD_SHARE = 0.4
+_LEAST_OVERHEAD_MIB = 384
+
 #: Seconds for a command of the docker client that only asks or removes.
 _CLIENT_TIMEOUT_SECONDS = 60
 
@@ -102,6 +109,7 @@ class DockerEngine:
         """Start the master; its own port is inside the network, its web UI on this one. Returns at once."""
         del port  # in a network of its own the usual one is free
         more = ["--env", "SPARK_MASTER_HOST=spark-master", "--env", f"SPARK_MASTER_WEBUI_PORT={ui_port}"]
+        more += self._limits(_DAEMON_MIB)
         return self._start("master", "master", "spark-master", ui_port, more)
 
     def start_worker(self, number: int, master_url: str, ui_port: int, size: WorkerSize) -> Daemon:
@@ -119,14 +127,28 @@ class DockerEngine:
         more = [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
         for path in (self.folder.executors, self.folder.scratch, self.folder.warehouse, *map(Path, self.data)):
             more += _mount(path)
+        overhead = max(_LEAST_OVERHEAD_MIB, int(_OVERHEAD_SHARE * size.memory_mib))
+        more += self._limits(_DAEMON_MIB + size.memory_mib + overhead, size.cores)
         return self._start(f"worker-{number}", "worker", host, ui_port, more)
 
     def start_history(self, ui_port: int) -> Daemon:
         """Start the history server; returns at once."""
         more = ["--env", f"SPARK_HISTORY_UI_PORT={ui_port}", "--env", f"SPARK_HISTORY_LOG_DIR={self.folder.history}"]
         more += [*_mount(self.folder.history, read_only=True), *_mount(self.folder.jobs, read_only=True)]
+        more += self._limits(_DAEMON_MIB)
         give(self.folder.jobs)
         return self._start("history", "history", "spark-history", ui_port, more)
+
+    def _limits(self, memory_mib: int, cores: int | None = None) -> list[str]:
+        """Flags that hold a container to what it offers, as far as this engine's kernel can.
+
+        Memory without swap, so that a worker that takes too much is the one that ends. Drivers have none: what they
+        take is what `--driver-memory` says.
+        """
+        answer = self._run("info", "--format", "{{.MemoryLimit}} {{.CPUCfsQuota}}").stdout.split()
+        memory, processor = (word == "true" for word in (*answer, "", "")[:2])
+        flags = ["--memory", f"{memory_mib}m", "--memory-swap", f"{memory_mib}m"] if memory else []
+        return [*flags, "--cpus", str(cores)] if processor and cores else flags
 
     def _start(self, name: str, kind: DaemonKind, host: str, ui_port: int, more: list[str]) -> Daemon:
         self._run("rm", "--force", "--volumes", self.container(name))

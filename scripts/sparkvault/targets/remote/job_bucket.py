@@ -2,11 +2,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlencode
 
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
+from spark_constructs.job_interface import TENANT_TAG
 from spark_constructs.naming import bucket_name
 from sparkvault.account import Account
 from sparkvault.errors import NotAvailable, SparkvaultError
@@ -19,10 +21,15 @@ MAX_LISTED = 500
 
 
 class JobBucket:
-    """Implements `jobs.JobStore` on ``jobs/<id>/`` in the bucket."""
+    """Implements `jobs.JobStore` on ``jobs/<id>/`` in the bucket.
 
-    def __init__(self, account: Account, cluster: str) -> None:
+    ``tagged``: objects get the tag of their tenant, by which IAM tells whose they are.
+    """
+
+    def __init__(self, account: Account, cluster: str, *, target: str = "swarm", tagged: bool = False) -> None:
         self._s3 = account.client("s3")
+        self._target = target
+        self._tagged = tagged
         self.name = bucket_name(cluster, "jobs", account.id, account.region)
 
     def upload(self, submission: Submission) -> None:
@@ -33,9 +40,10 @@ class JobBucket:
         prefix = job_prefix(submission.spec.id)
         try:
             for name, path in submission.files.items():
-                self._s3.upload_file(str(path), self.name, f"{prefix}/files/{name}")
+                key, tag = f"{prefix}/files/{name}", self._tag(submission.spec.tenant)
+                self._s3.upload_file(str(path), self.name, key, ExtraArgs=tag)
             self.write(JobRecord(spec=submission.spec))
-            self._put(f"{prefix}/spec.json", submission.specification())
+            self._put(f"{prefix}/spec.json", submission.specification(), submission.spec.tenant)
         except (ClientError, S3UploadFailedError) as error:
             raise SparkvaultError(
                 f"the job's files cannot be written to bucket {self.name}: {error}",
@@ -44,13 +52,13 @@ class JobBucket:
 
     def write(self, record: JobRecord) -> None:
         """Keep the record, replacing an older one of the same id."""
-        self._put(f"{job_prefix(record.id)}/record.json", record.model_dump_json().encode())
+        self._put(f"{job_prefix(record.id)}/record.json", record.model_dump_json().encode(), record.spec.tenant)
 
     def read(self, job_id: str) -> JobRecord:
         """The record of that id. Raises NotAvailable where there is none."""
         record = self._record(checked_job_id(job_id))
         if record is None:
-            raise NotAvailable(f"there is no job {job_id}", "`sparkvault jobs --target swarm` lists them")
+            raise NotAvailable(f"there is no job {job_id}", f"`sparkvault jobs --target {self._target}` lists them")
         return record
 
     def all(self) -> list[JobRecord]:
@@ -70,7 +78,8 @@ class JobBucket:
         try:
             answer: Any = self._s3.get_object(Bucket=self.name, Key=f"{job_prefix(job_id)}/record.json")
         except ClientError as error:
-            if error.response["Error"]["Code"] == "NoSuchKey":
+            # Of another tenant's jobs one sees that there are such, and no more.
+            if error.response["Error"]["Code"] == "NoSuchKey" or (self._tagged and _is_denied(error)):
                 return None
             raise _cannot_read(self.name, error) from error
         try:
@@ -79,11 +88,18 @@ class JobBucket:
             return None  # not one that sparkvault wrote
         return record if record.id == job_id else None
 
-    def _put(self, key: str, body: bytes) -> None:
-        self._s3.put_object(Bucket=self.name, Key=key, Body=body)
+    def _put(self, key: str, body: bytes, tenant: str) -> None:
+        self._s3.put_object(Bucket=self.name, Key=key, Body=body, **self._tag(tenant))
+
+    def _tag(self, tenant: str) -> dict[str, str]:
+        return {"Tagging": urlencode({TENANT_TAG: tenant})} if self._tagged else {}
 
 
 def _cannot_read(bucket: str, error: ClientError) -> SparkvaultError:
     if error.response["Error"]["Code"] == "NoSuchBucket":
         return NotAvailable(f"there is no job bucket {bucket}", "run `sparkvault deploy`")
     return SparkvaultError(f"bucket {bucket} cannot be read: {error}", "use a role with the submitter policy")
+
+
+def _is_denied(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] in ("AccessDenied", "403")

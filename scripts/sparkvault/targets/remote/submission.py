@@ -46,15 +46,19 @@ class Submission:
         ).encode()
 
 
-def check(spec: JobSpec) -> Submission:
-    """The job, if it can be run. Raises UsageError with everything one has to know to mend it."""
+def check(spec: JobSpec, in_place: frozenset[str] = frozenset()) -> Submission:
+    """The job, if it can be run. Raises UsageError with everything one has to know to mend it.
+
+    ``in_place``: schemes of applications and files that the driver reads where they are, such as ``local``; ``main``
+    is then the whole address.
+    """
     check_flags(spec.spark_arguments)
     files: dict[str, Path] = {}
-    path, kind = _application(spec.application)
-    main = _take(path, spec.application, files)
+    path, kind = _application(spec.application, in_place)
+    main = spec.application if path is None else _take(path, spec.application, files)
     if kind == "sql":
         _check_sql_arguments(spec.arguments)
-    arguments = _rewritten(spec.spark_arguments, files)
+    arguments = _rewritten(spec.spark_arguments, files, in_place)
     return Submission(spec.model_copy(update={"spark_arguments": arguments}), kind, main=main, files=files)
 
 
@@ -66,18 +70,20 @@ def check_shell(spec: JobSpec, language: Language) -> Submission:
     return Submission(spec.model_copy(update={"spark_arguments": arguments}), "shell", language, files=files)
 
 
-def _application(given: str) -> tuple[Path, ApplicationKind]:
+def _application(given: str, in_place: frozenset[str]) -> tuple[Path | None, ApplicationKind]:
+    """The file of this machine, None for one that is read in place, and what it is."""
     scheme = urlsplit(given).scheme
-    if scheme not in ("", "file") and "://" in given:
+    away = scheme not in ("", "file") and "://" in given
+    if away and scheme not in in_place:
         raise UsageError(f"{given}: applications are files of this machine", "copy it here first")
-    path = Path(urlsplit(given).path if scheme == "file" else given).expanduser()
+    path = Path(urlsplit(given).path if scheme == "file" or away else given).expanduser()
     kind = _KINDS.get(path.suffix.lower())
     if kind is None:
         raise UsageError(f"{given} is no application", "give a .py, .jar, .scala or .sql file")
-    return path, kind
+    return None if away else path, kind
 
 
-def _rewritten(arguments: list[str], files: dict[str, Path]) -> list[str]:
+def _rewritten(arguments: list[str], files: dict[str, Path], in_place: frozenset[str] = frozenset()) -> list[str]:
     """The flags with every local file by its name in the bucket; ``--flag=value`` becomes two words."""
     rewritten: list[str] = []
     words = list(arguments)
@@ -87,14 +93,14 @@ def _rewritten(arguments: list[str], files: dict[str, Path]) -> list[str]:
             rewritten.append(flag + equals + value)
             continue
         items = (value if equals else words.pop(0)).split(",")
-        rewritten += [flag, ",".join(_place(flag, item.strip(), files) for item in items if item.strip())]
+        rewritten += [flag, ",".join(_place(flag, item.strip(), files, in_place) for item in items if item.strip())]
     return rewritten
 
 
-def _place(flag: str, item: str, files: dict[str, Path]) -> str:
+def _place(flag: str, item: str, files: dict[str, Path], in_place: frozenset[str]) -> str:
     path, hash_sign, alias = item.partition("#")
     parts = urlsplit(path)
-    if parts.scheme == "s3a":
+    if parts.scheme == "s3a" or parts.scheme in in_place:
         return item
     if parts.scheme not in ("", "file"):
         raise UsageError(f"{flag}: {item} cannot be read by the cluster", "give files of this machine, or s3a:// ones")

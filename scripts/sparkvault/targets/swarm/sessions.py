@@ -1,8 +1,5 @@
 """Sessions of Systems Manager on this terminal and on local ports, by AWS's own session-manager-plugin."""
 
-import json
-import os
-import shutil
 import socket
 import subprocess
 import time
@@ -13,11 +10,7 @@ from botocore.exceptions import ClientError
 
 from sparkvault.account import Account
 from sparkvault.errors import NotAvailable, SparkvaultError, WaitTimeout
-
-PLUGIN = "session-manager-plugin"
-
-#: The plugin reads StartSession's answer from it.
-_ANSWER_VARIABLE = "AWS_SSM_START_SESSION_RESPONSE"
+from sparkvault.targets.remote.terminal_session import PLUGIN, find_plugin, plugin_command
 
 #: How long a forwarded port may take to accept connections, in seconds.
 FORWARD_SECONDS = 30.0
@@ -32,8 +25,8 @@ class Sessions:
 
     def terminal(self, instance: str, document: str, parameters: dict[str, list[str]]) -> int:
         """A session on this terminal; returns when it ends. Raises NotAvailable, SparkvaultError."""
-        plugin = find_plugin()
-        command, environment, session = self._started(plugin, instance, document, parameters)
+        find_plugin()
+        command, environment, session = self._started(instance, document, parameters)
         try:
             return subprocess.run(command, env=environment, check=False).returncode
         finally:
@@ -44,10 +37,10 @@ class Sessions:
 
         Raises NotAvailable, SparkvaultError, WaitTimeout.
         """
-        plugin = find_plugin()
+        find_plugin()
         local = free_port()
         parameters = {"portNumber": [str(port)], "localPortNumber": [str(local)]}
-        command, environment, session = self._started(plugin, instance, document, parameters)
+        command, environment, session = self._started(instance, document, parameters)
         process = subprocess.Popen(
             command,
             env=environment,
@@ -65,12 +58,9 @@ class Sessions:
         return local, process
 
     def _started(
-        self, plugin: str, instance: str, document: str, parameters: dict[str, list[str]]
+        self, instance: str, document: str, parameters: dict[str, list[str]]
     ) -> tuple[list[str], dict[str, str], str]:
-        """The plugin's command line and environment, as the AWS CLI gives them, and the session's id.
-
-        Arguments: variable with the answer, region, operation, profile, request, endpoint.
-        """
+        """The plugin's command line and environment, and the session's id."""
         request: dict[str, Any] = {"Target": instance, "DocumentName": document, "Parameters": parameters}
         try:
             answer: dict[str, Any] = self._ssm.start_session(**request)
@@ -82,35 +72,12 @@ class Sessions:
                 ) from error
             raise SparkvaultError(f"no session with document {document}: {message}") from error
         answer.pop("ResponseMetadata", None)
-        session = self._account.session
-        endpoint = self._ssm.meta.endpoint_url
-        command = [
-            plugin,
-            _ANSWER_VARIABLE,
-            self._account.region,
-            "StartSession",
-            session.profile_name if session.profile_name != "default" else "",
-            json.dumps(request),
-            endpoint,
-        ]
-        # The answer holds the token of this one session. The plugin takes it out of its environment at once; as an
-        # argument everybody on this machine could read it.
-        return command, {**os.environ, _ANSWER_VARIABLE: json.dumps(answer)}, str(answer["SessionId"])
+        command, environment = plugin_command(self._account, answer, request, self._ssm.meta.endpoint_url)
+        return command, environment, str(answer["SessionId"])
 
     def _end(self, session: str) -> None:
         with suppress(ClientError):
             self._ssm.terminate_session(SessionId=session)
-
-
-def find_plugin() -> str:
-    """Raises NotAvailable where the plugin is not installed."""
-    plugin = shutil.which(PLUGIN)
-    if plugin is None:
-        raise NotAvailable(
-            f"{PLUGIN} is not installed on this machine",
-            "install it as the Systems Manager user guide says (Install the Session Manager plugin for the AWS CLI)",
-        )
-    return plugin
 
 
 def free_port() -> int:

@@ -14,11 +14,12 @@ from sparkvault.errors import NotAvailable, SparkvaultError, UsageError, WaitTim
 from sparkvault.jobs import JobRecord, JobSpec, JobState, checked_job_id, is_job_id, new_job_id
 from sparkvault.targets.protocol import ClusterStatus, Component, Language, UiName
 from sparkvault.targets.remote import log_stream
+from sparkvault.targets.remote.job_bucket import JobBucket
+from sparkvault.targets.remote.submission import Submission, check, check_shell
+from sparkvault.targets.remote.terminal_session import find_plugin
 from sparkvault.targets.swarm.documents import DeniedError, Documents, LauncherFailedError
 from sparkvault.targets.swarm.groups import HostGroups
-from sparkvault.targets.remote.job_bucket import JobBucket
-from sparkvault.targets.swarm.sessions import Sessions, find_plugin
-from sparkvault.targets.remote.submission import Submission, check, check_shell
+from sparkvault.targets.swarm.sessions import Sessions
 
 #: How often a job's record is read while its output is followed, in seconds.
 RECORD_SECONDS = 2.0
@@ -90,7 +91,9 @@ class SwarmTarget:
                 next_look = time.monotonic() + RECORD_SECONDS
             return ended
 
-        yield from log_stream.follow(self._account.client("logs"), self._log_group, log_stream.job_stream(job_id), has_ended)
+        yield from log_stream.follow(
+            self._account.client("logs"), self._log_group, log_stream.job_stream(job_id), has_ended
+        )
 
     def job(self, job_id: str) -> JobRecord:
         """The record of one job; the hosts keep it up to date."""
