@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from emulation.ecs.task import Task
 
-#: USD an hour in eu-central-1, Linux on x86 (AWS Fargate pricing page, as read in 2025; prices change). Tasks are billed
-#: by the second from the pull of their image, at least a minute; the first 20 GiB of disk are free.
-VCPU_HOUR, GIB_HOUR = 0.04656, 0.00511
+#: USD an hour in us-east-1, Linux on x86: 4 vCPU and 16 GiB come to $0.233. Prices change and differ by region. Tasks
+#: are billed by the second from the pull of their image, at least a minute; the first 20 GiB of disk are free.
+VCPU_HOUR, GIB_HOUR = 0.04048, 0.004445
 LEAST_SECONDS = 60.0
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
 import ssl
+import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,8 +25,11 @@ from emulation.aws.embedded import ACCOUNT_ID
 from emulation.kms import enveloped_data as sealing
 from emulation.nsm import Registers, SimulatedNsm, SimulatedPki
 from spark_constructs.enclave_key import TrustedImage
-from spark_enclave.kms import AttestedKms, KmsCredentials, KmsKeyArn, KmsRefused
+from spark_enclave.kms import AttestedKms, KmsCredentials, KmsKeyArn, KmsRefused, amazon_roots
 from spark_enclave.kms.enveloped_data import EnvelopeRefused, open_envelope
+from spark_enclave.kms.request_signing import signed_headers
+from spark_enclave.server.boot_identity import BootIdentity
+from spark_enclave.server.parent_host import TlsOver, kms_tls, read_credentials
 from spark_enclave.tables import encryption_context
 from tests.enclave.kms_account import KmsAccount, kms_account
 
@@ -176,6 +185,72 @@ class TestHostileInputs:
         with pytest.raises(KmsRefused) as refused:
             world.decrypt(enclave, b"x")
         assert refused.value.code == "Unreachable"
+
+
+class TestTheWayToKms:
+    def test_requests_are_signed_as_the_sdk_signs_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from botocore import auth, awsrequest, credentials
+
+        at, payload = datetime(2026, 11, 21, 12, 0, tzinfo=UTC), b'{"CiphertextBlob":"eA=="}'
+        monkeypatch.setattr(auth, "get_current_datetime", lambda: at.replace(tzinfo=None))
+        request = awsrequest.AWSRequest(
+            method="POST",
+            url="https://kms.eu-central-1.amazonaws.com/",
+            data=payload,
+            headers={
+                "Host": "kms.eu-central-1.amazonaws.com",
+                "Content-Type": "application/x-amz-json-1.1",
+                "X-Amz-Target": "TrentService.Decrypt",
+            },
+        )
+        auth.SigV4Auth(credentials.Credentials("AKIA", "secret", "token"), "kms", "eu-central-1").add_auth(request)
+        ours = signed_headers(
+            host="kms.eu-central-1.amazonaws.com",
+            region="eu-central-1",
+            target="TrentService.Decrypt",
+            payload=payload,
+            access_key_id="AKIA",
+            secret_access_key="secret",
+            session_token="token",
+            at=at,
+        )
+        assert ours["authorization"] == request.headers["Authorization"]
+
+    def test_the_roots_are_amazons(self) -> None:
+        found = x509.load_pem_x509_certificates(amazon_roots.PEM.encode())
+        assert tuple(one.fingerprint(hashes.SHA256()).hex() for one in found) == amazon_roots.FINGERPRINTS
+        assert len(kms_tls().get_ca_certs()) == len(found)
+
+    def test_a_host_that_answers_in_the_place_of_kms_is_hung_up_on(self) -> None:
+        """It ends TLS itself, with any certificate but one of Amazon's: nothing is sent."""
+        identity = BootIdentity.generate()
+        inside, outside = socket.socketpair()
+        heard: list[bytes] = []
+
+        def host() -> None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            with tempfile.NamedTemporaryFile() as pem:
+                pem.write(identity.certificate_pem + identity.tls_key_pem)
+                pem.flush()
+                context.load_cert_chain(pem.name)
+            with contextlib.suppress(OSError), context.wrap_socket(outside, server_side=True) as tls:
+                heard.append(tls.recv(100))
+
+        thread = threading.Thread(target=host)
+        thread.start()
+        connection = TlsOver("kms.eu-central-1.amazonaws.com", inside, kms_tls())
+        with pytest.raises(ssl.SSLCertVerificationError):
+            connection.request("POST", "/", body=b"document")
+        thread.join(10)
+        assert not b"".join(heard)
+
+    @pytest.mark.parametrize("said", [b"", b"[]", b"{", b'{"AccessKeyId": 1}', b"[" * 20_000, b"x" * 40_000])
+    def test_what_the_host_gives_for_credentials_is_held_against_their_form(self, said: bytes) -> None:
+        inside, outside = socket.socketpair()
+        with inside, outside:
+            threading.Thread(target=lambda: (outside.sendall(said), outside.shutdown(socket.SHUT_WR))).start()
+            with pytest.raises(KmsRefused, match="form"):
+                read_credentials(inside)
 
 
 class TestEnvelope:

@@ -88,25 +88,27 @@ def test_a_host_without_enclaves_gets_no_allocator(tmp_path: Path) -> None:
 
 def test_every_unit_of_the_bundle_is_installed_enabled_and_started(host: BootSandbox) -> None:
     unit = "[Unit]\nDescription=x\n[Service]\nExecStart=/bin/true\n"
-    (host.bundle / "systemd" / "worker").mkdir()
-    (host.bundle / "systemd" / "manager").mkdir()
-    (host.bundle / "systemd" / "worker" / "sparkvault-agent.service").write_text(unit + "[Install]\nWantedBy=x\n")
-    (host.bundle / "systemd" / "worker" / "sparkvault-agent.timer").write_text("[Timer]\nOnBootSec=1\n")
-    (host.bundle / "systemd" / "manager" / "sparkvault-launcher.service").write_text(unit)
+    worker, manager = (host.bundle / "systemd" / role for role in ("worker", "manager"))
+    for folder in (worker, manager):
+        folder.mkdir(exist_ok=True)
+    (worker / "probe.service").write_text(unit + "[Install]\nWantedBy=x\n")
+    (worker / "probe.timer").write_text("[Timer]\nOnBootSec=1\n")
+    (manager / "probe-of-managers.service").write_text(unit)
     assert host.boot().returncode == 0
     installed = {path.name for path in (host.root / "etc/systemd/system").iterdir()}
-    assert installed == {
+    folders = [host.bundle / "systemd", worker, host.bundle / "systemd" / "enclaves"]
+    wanted = {each.name for folder in folders if folder.exists() for each in folder.iterdir()}
+    assert installed == wanted - {"worker", "manager", "enclaves"}
+    assert {
         "sparkvault-metadata-guard.service",
         "var-lib-docker.mount",
         "docker.service.d",
         f"{ALLOCATOR}.d",
-        "sparkvault-agent.service",
-        "sparkvault-agent.timer",
-    }
-    assert "systemctl --quiet enable sparkvault-agent.service" in host.calls
-    assert "systemctl --quiet enable sparkvault-agent.timer" not in host.calls
-    assert {"systemctl start sparkvault-agent.service", "systemctl start sparkvault-agent.timer"} <= set(host.calls)
-    assert not any("sparkvault-launcher" in call for call in host.calls)
+    } < installed
+    assert "systemctl --quiet enable probe.service" in host.calls
+    assert "systemctl --quiet enable probe.timer" not in host.calls
+    assert {"systemctl start probe.service", "systemctl start probe.timer"} <= set(host.calls)
+    assert not any("probe-of-managers" in call for call in host.calls)
 
 
 def test_a_unit_that_does_not_start_is_the_reason_with_its_last_words(tmp_path: Path) -> None:

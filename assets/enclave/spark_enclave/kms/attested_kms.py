@@ -15,13 +15,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from spark_enclave.kms.enveloped_data import EnvelopeRefused, open_envelope
+from spark_enclave.kms.request_signing import signed_headers
 
 _ARN: Final = re.compile(
     r"arn:(?P<partition>aws|aws-us-gov):kms:(?P<region>[a-z]{2}(?:-gov)?-[a-z]{4,12}-[1-9]):[0-9]{12}:key/"
@@ -134,22 +132,19 @@ class AttestedKms:
 
     def _call(self, key: KmsKeyArn, body: Mapping[str, Any], credentials: KmsCredentials) -> dict[str, Any]:
         payload = json.dumps(body, separators=(",", ":")).encode()
-        request = AWSRequest(
-            method="POST",
-            url=f"https://{key.host}/",
-            data=payload,
-            headers={
-                "Host": key.host,
-                "Content-Type": "application/x-amz-json-1.1",
-                "X-Amz-Target": "TrentService.Decrypt",
-            },
+        headers = signed_headers(
+            host=key.host,
+            region=key.region,
+            target="TrentService.Decrypt",
+            payload=payload,
+            access_key_id=credentials.access_key_id,
+            secret_access_key=credentials.secret_access_key,
+            session_token=credentials.session_token,
         )
-        signer = Credentials(credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
-        SigV4Auth(signer, "kms", key.region).add_auth(request)
         try:
             connection = self._connect(key.host)
             try:
-                connection.request("POST", "/", body=payload, headers=dict(request.headers.items()))
+                connection.request("POST", "/", body=payload, headers=headers)
                 response = connection.getresponse()
                 content = response.read(_MAX_ANSWER_BYTES + 1)
             finally:
