@@ -368,6 +368,7 @@ class HostGroup(Construct):
             group=self.name,
             drain_hook=self.drain_hook_name,
             drain_timeout_seconds=props.drain_timeout_seconds,
+            boot_timeout_seconds=props.boot_timeout_seconds,
             log_group=props.log_group.log_group_name,
             parameters=parameter_name(props.cluster),
             job_bucket=props.job_bucket.bucket_name,

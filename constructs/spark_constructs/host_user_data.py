@@ -48,6 +48,8 @@ class HostIdentity:
     drain_hook: str
     """Name of the lifecycle hook that waits for the host to drain."""
     drain_timeout_seconds: int
+    boot_timeout_seconds: int
+    """How long the stack waits for the host's signal."""
     log_group: str
     parameters: str
     """Prefix of the cluster's SSM parameters: ``/sparkvault/<cluster>``."""

@@ -18,6 +18,9 @@ from spark_constructs.naming import bucket_name, key_alias, log_group_name
 #: Everything of a job lies under it: ``jobs/<id>/``.
 JOBS_PREFIX = "jobs/"
 
+#: Event logs of ended jobs, for the history server.
+EVENT_LOGS_PREFIX = "eventlog/"
+
 #: Days after which an overwritten or deleted object is gone for good.
 NONCURRENT_DAYS = 7
 
@@ -153,6 +156,11 @@ class ClusterStorage(Construct):
                 s3.LifecycleRule(
                     id="expire-jobs",
                     prefix=JOBS_PREFIX,
+                    expiration=Duration.days(self._props.job_retention_days),
+                ),
+                s3.LifecycleRule(
+                    id="expire-event-logs",
+                    prefix=EVENT_LOGS_PREFIX,
                     expiration=Duration.days(self._props.job_retention_days),
                 ),
                 s3.LifecycleRule(

@@ -21,9 +21,10 @@ from spark_constructs.host_user_data import host_bundle
 from spark_constructs.instance_types import Architecture
 from spark_constructs.naming import parameter_name
 from spark_constructs.permissions import Permission
+from spark_constructs.storage import EVENT_LOGS_PREFIX
 from spark_constructs.swarm_authority import SwarmAuthority, SwarmAuthorityProps
 from spark_constructs.tenant_permissions import TenantCatalog
-from spark_constructs.tenant_roles import EVENT_LOGS, TenantAccess, TenantRoles, TenantRolesProps
+from spark_constructs.tenant_roles import TenantAccess, TenantRoles, TenantRolesProps
 
 
 @dataclass(frozen=True)
@@ -241,8 +242,12 @@ class Swarm(Construct):
         )
         self.workers.role.add(self.tenants.assume())
         self.managers.role.add(
-            # The history server does not start on a folder that is not there, before the first job has made it.
-            Permission("EventLogFolder", ("s3:PutObject",), (props.job_bucket.arn_for_objects(f"{EVENT_LOGS}/"),))
+            Permission(
+                "EventLogs",
+                ("s3:PutObject",),
+                (props.job_bucket.arn_for_objects(f"{EVENT_LOGS_PREFIX}*"),),
+                wildcard="Where managers put event logs of ended jobs for the history server, by ids of jobs.",
+            )
         )
 
     def _write_settings(self) -> None:

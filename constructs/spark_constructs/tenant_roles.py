@@ -11,15 +11,12 @@ from constructs import Construct
 
 from spark_constructs.naming import role_name
 from spark_constructs.permissions import Permission, acknowledge_wildcards
-from spark_constructs.storage import JOBS_PREFIX
+from spark_constructs.storage import EVENT_LOGS_PREFIX, JOBS_PREFIX
 from spark_constructs.tenant_permissions import TenantCatalog, TenantData, tenant_permissions
 
 #: Session tags that the broker sets; the hosts' programs know them by the same names.
 TENANT_TAG = "sparkvault-tenant"
 JOB_TAG = "sparkvault-job"
-
-#: Where drivers write event logs, and the history server reads them.
-EVENT_LOGS = "eventlog"
 
 #: What the history server is called where tenants are: no tenant's name can hold an underscore.
 HISTORY = "_history"
@@ -114,15 +111,26 @@ class TenantRoles(Construct):
         return stack.format_arn(service="iam", region="", resource="role", resource_name=name)
 
     def _of_tenant(self, tenant: TenantAccess) -> list[Permission]:
-        props = self._props
+        props, own = self._props, f"{JOBS_PREFIX}${{aws:PrincipalTag/{JOB_TAG}}}"
         permissions = [
             Permission(
-                "OwnJob",
-                ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
-                (props.job_bucket.arn_for_objects(f"{JOBS_PREFIX}${{aws:PrincipalTag/{JOB_TAG}}}/*"),),
+                "FilesOfThisJob",
+                ("s3:GetObject",),
+                (props.job_bucket.arn_for_objects(f"{own}/files/*"),),
                 wildcard="The files of the one job whose session this is, by the tag that the broker gave it.",
             ),
-            *self._event_logs("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
+            Permission(
+                "EventLogOfThisJob",
+                ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
+                (props.job_bucket.arn_for_objects(f"{own}/{EVENT_LOGS_PREFIX}*"),),
+                wildcard="The event log of the one job whose session this is; Spark names its files.",
+            ),
+            Permission(
+                "ListThisJob",
+                ("s3:ListBucket",),
+                (props.job_bucket.bucket_arn,),
+                conditions={"StringLike": {"s3:prefix": [f"{own}/*"]}},
+            ),
             *tenant_permissions(
                 self,
                 tenant.name,
@@ -141,25 +149,19 @@ class TenantRoles(Construct):
 
     def _of_history(self) -> list[Permission]:
         through_s3 = {"StringEquals": {"kms:ViaService": f"s3.{Stack.of(self).region}.amazonaws.com"}}
-        key = self._props.key.key_arn
-        return [
-            *self._event_logs("s3:GetObject"),
-            Permission("DecryptEventLogs", ("kms:Decrypt",), (key,), conditions=through_s3),
-        ]
-
-    def _event_logs(self, *actions: str) -> list[Permission]:
-        bucket = self._props.job_bucket
+        key, bucket = self._props.key.key_arn, self._props.job_bucket
         return [
             Permission(
                 "EventLogs",
-                actions,
-                (bucket.arn_for_objects(f"{EVENT_LOGS}/*"),),
-                wildcard="Event logs lie side by side, named after applications whose ids Spark makes.",
+                ("s3:GetObject",),
+                (bucket.arn_for_objects(f"{EVENT_LOGS_PREFIX}*"),),
+                wildcard="Event logs of ended jobs, which managers put there, side by side.",
             ),
             Permission(
                 "ListEventLogs",
                 ("s3:ListBucket",),
                 (bucket.bucket_arn,),
-                conditions={"StringLike": {"s3:prefix": [EVENT_LOGS, f"{EVENT_LOGS}/*"]}},
+                conditions={"StringLike": {"s3:prefix": [EVENT_LOGS_PREFIX.rstrip("/"), f"{EVENT_LOGS_PREFIX}*"]}},
             ),
+            Permission("DecryptEventLogs", ("kms:Decrypt",), (key,), conditions=through_s3),
         ]

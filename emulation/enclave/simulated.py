@@ -24,6 +24,8 @@ _START_SECONDS: Final = 900.0
 _STOP_SECONDS: Final = 30.0
 #: In memory, as an enclave's whole file system is, and reachable by the sessions' own users.
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108
+#: In that folder: which process it belongs to.
+_OWNER: Final = "owner.json"
 
 
 class EnclaveDidNotStart(Exception):
@@ -80,6 +82,7 @@ class SimulatedEnclave:
     def start(self) -> None:
         """Returns when it listens; raises EnclaveDidNotStart."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_what_killed_ones_left()
         with self.log.open("a", encoding="utf-8") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "emulation.enclave", "serve", *self._options],
@@ -90,6 +93,9 @@ class SimulatedEnclave:
                 start_new_session=True,
                 env=self._environment(),
             )
+        values = {"pid": self.process.pid, "started": psutil.Process(self.process.pid).create_time()}
+        self.scratch.mkdir(mode=0o755, exist_ok=True)
+        (self.scratch / _OWNER).write_text(json.dumps(values), encoding="utf-8")
         watchdog = threading.Timer(_START_SECONDS, self.process.kill)
         watchdog.start()
         assert self.process.stdout is not None  # noqa: S101 (asked for as a pipe)
@@ -99,7 +105,6 @@ class SimulatedEnclave:
             self.process.wait(_STOP_SECONDS)
             last = self.log.read_text(encoding="utf-8").strip().splitlines()[-1:]
             raise EnclaveDidNotStart(f"The simulated enclave did not start: {''.join(last)} (see {self.log}).")
-        values = {"pid": self.process.pid, "started": psutil.Process(self.process.pid).create_time()}
         (self.folder / "enclave.json").write_text(
             json.dumps({**values, "scratch": str(self.scratch)}), encoding="utf-8"
         )
@@ -140,6 +145,19 @@ def stop(folder: Path) -> None:
             _end(process)
         shutil.rmtree(values["scratch"], ignore_errors=True)
     record.unlink(missing_ok=True)
+
+
+def _remove_what_killed_ones_left() -> None:
+    """A process that is killed removes nothing, and what it left takes memory."""
+    for owner in _MEMORY.glob(f"sparkvault-*/{_OWNER}"):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            values = json.loads(owner.read_text(encoding="utf-8"))
+            try:
+                alive = psutil.Process(values["pid"]).create_time() == values["started"]
+            except psutil.NoSuchProcess:
+                alive = False
+            if not alive:
+                shutil.rmtree(owner.parent, ignore_errors=True)
 
 
 def _end(process: psutil.Process | None) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from emulation.enclave_vm.host_clock import clock_parameters
 from emulation.enclave_vm.vsock_device import VsockDeviceMissing, vsock_device
 from emulation.nsm import NsmServer, Registers, SimulatedNsm, SimulatedPki
 from spark_enclave_image import EifImage, read
@@ -32,6 +33,7 @@ HEARTBEAT_PORT: Final = 9000
 MODULE_PORT: Final = 9100
 
 _GUEST_CID: Final = 16
+_PROCESSORS: Final = 2
 _CHUNK: Final = 1 << 20
 _PIECE: Final = 64 << 10
 _DEVICE_SECONDS: Final = 10.0
@@ -192,12 +194,10 @@ class EnclaveVm:
         self._extract(SectionType.RAMDISK, ramdisk)
         return [
             QEMU,
-            *("-M", "microvm,acpi=on,rtc=on,memory-backend=mem", "-accel", "tcg", "-cpu", "max"),
-            # The machine's time goes by the instructions that it did, one a nanosecond: however busy the host is, timers
-            # are calibrated rightly and nothing inside times out for that reason alone.
-            *("-icount", "shift=0,sleep=on", "-m", f"{self.memory_mib}M", "-smp", "1"),
+            *("-M", "microvm,acpi=on,rtc=on,memory-backend=mem", "-accel", "tcg,thread=multi", "-cpu", "max"),
+            *("-m", f"{self.memory_mib}M", "-smp", str(_PROCESSORS)),
             *("-object", f"memory-backend-memfd,id=mem,share=on,size={self.memory_mib}M"),
-            *("-kernel", str(kernel), "-initrd", str(ramdisk), "-append", self.image.cmdline),
+            *("-kernel", str(kernel), "-initrd", str(ramdisk), "-append", f"{self.image.cmdline} {clock_parameters()}"),
             *("-chardev", f"socket,id=vsock,path={device_socket}"),
             *("-device", "vhost-user-vsock-device,chardev=vsock"),
             *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),

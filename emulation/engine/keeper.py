@@ -30,6 +30,11 @@ LINGER_SECONDS = 5.0
 STOP_TIMEOUT_SECONDS = 40.0
 _POLL_SECONDS = 0.5
 
+#: Docker's own group of all containers, in version 1 of control groups, and its weight: that of eight processes.
+#: It begins with the weight of a single one, and then whole hosts share what any other program on the machine gets.
+_CPU_SHARES = Path("/sys/fs/cgroup/cpu/docker/cpu.shares")
+_CPU_SHARES_OF_ALL = 8 * 1024
+
 #: Networks of containers come from here, where neither VPCs of the demo nor Docker's own defaults lie.
 _ADDRESS_POOL = "base=10.213.0.0/16,size=24"
 
@@ -58,8 +63,10 @@ def main(root: str) -> int:
     partial.write_text(json.dumps(process_identity(os.getpid()) | {"dockerd": dockerd.pid}), encoding="utf-8")
     partial.replace(home.keeper)
     idle_since: float | None = None
+    weighed = False
     while dockerd.poll() is None:
         time.sleep(_POLL_SECONDS)
+        weighed = weighed or _weigh_containers()
         try:
             with home.lock().acquire(timeout=0):
                 if home.live_lessees() and not asked_to_end:
@@ -110,6 +117,15 @@ def _await_answer(home: EngineHome, dockerd: subprocess.Popen[bytes]) -> bool:
             client.close()
             return True
     return False
+
+
+def _weigh_containers() -> bool:
+    """Whether the group of all containers has its weight; there is none before the first container."""
+    try:
+        _CPU_SHARES.write_text(f"{_CPU_SHARES_OF_ALL}\n", encoding="ascii")
+    except OSError:
+        return False
+    return True
 
 
 def _await_predecessor(home: EngineHome) -> None:

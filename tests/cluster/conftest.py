@@ -89,7 +89,7 @@ def cluster(
     """The demo's cluster, deployed: its creation has waited for the hosts' own signals."""
     aws, ec2 = emulated
     found = DeployedCluster(aws, ec2, engine, CONFIGURATION, tmp_path_factory.mktemp("work"))
-    done = found.sparkvault("deploy", "--config", str(CONFIGURATION), "--yes", "--without-images")
+    done = found.sparkvault("deploy", "--config", str(CONFIGURATION), "--yes")
     if done.returncode != 0:
         logs = "\n".join(f"{host.instance_id} {host.role}:\n{host.boot_log()[-2000:]}" for host in ec2.hosts())
         raise Ec2EmulationError(f"the cluster was not deployed:\n{done.stdout}\n{logs}")

@@ -287,3 +287,15 @@ def session_is_gone(enclave: SimulatedEnclave, detached: DetachedQuery) -> bool:
     except EnclaveError:
         return False
     return False
+
+
+def test_what_a_killed_simulation_left_in_memory_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    killed = simulated(tmp_path / "killed")
+    killed.start()
+    assert killed.process is not None
+    killed.process.kill()
+    killed.process.wait(10)
+    assert killed.scratch.exists()
+    with simulated(tmp_path / "next"):
+        assert not killed.scratch.exists()
+    killed.stop()

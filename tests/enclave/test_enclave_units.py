@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from spark_enclave.server.parent_host import CREDENTIALS_PORT, read_credentials
 
 HOSTS = Path(__file__).parents[2] / "assets" / "hosts"
 UNITS = HOSTS / "systemd" / "enclaves"
@@ -38,7 +41,10 @@ elif verb == "describe-enclaves":
 elif verb == "terminate-enclave":
     state["running"] = []
     answer = dict(Terminated=True)
-json.dump(state, open(place, "w"))
+# Whole or not at all, as it may be killed at any moment.
+with open(place + f".{{os.getpid()}}", "w") as file:
+    json.dump(state, file)
+os.replace(file.name, place)
 print(json.dumps(answer))
 sys.exit(code)
 """
@@ -126,3 +132,38 @@ def test_units_start_in_order_and_the_relay_ends_no_tls() -> None:
     for unit in units.values():
         assert unit["Service"]["Restart"] == "always"
         assert unit["Service"]["NoNewPrivileges"] == "yes"
+
+
+def test_credentials_go_to_the_enclave_and_to_no_other_address() -> None:
+    """The unit's own program; the listener and the metadata service are stand-ins."""
+    program: dict[str, Any] = runpy.run_path(str(HOSTS / "bin" / "enclave-credentials"))
+    asked: list[str] = []
+
+    class MetadataService:
+        def get(self, path: str) -> str:
+            asked.append(path)
+            kept = {"AccessKeyId": "AKIA", "SecretAccessKey": "s", "Token": "t", "Expiration": "later"}
+            return "the-role\n" if path.endswith("/") else json.dumps(kept)
+
+    class Listener:
+        def __init__(self) -> None:
+            self.waiting: list[tuple[socket.socket, tuple[int, int]]] = []
+
+        def accept(self) -> tuple[socket.socket, tuple[int, int]]:
+            if not self.waiting:
+                raise OSError("closed")
+            return self.waiting.pop(0)
+
+    listener = Listener()
+    enclave, enclaves_end = socket.socketpair()
+    other, others_end = socket.socketpair()
+    listener.waiting = [(others_end, (17, 1)), (enclaves_end, (program["ENCLAVE_CID"], 1))]
+    program["serve"](listener, MetadataService())
+    with enclave, other:
+        enclave.settimeout(SECONDS)
+        other.settimeout(SECONDS)
+        found = read_credentials(enclave)
+        assert (found.access_key_id, found.secret_access_key, found.session_token) == ("AKIA", "s", "t")
+        assert other.recv(10) == b""
+    assert asked == ["iam/security-credentials/", "iam/security-credentials/the-role"]
+    assert program["PORT"] == CREDENTIALS_PORT

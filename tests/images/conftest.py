@@ -60,7 +60,7 @@ def session(engine: Engine, submit_image: str, tmp_path_factory: pytest.TempPath
     (folder / "secret").write_text(secret)
     (folder / "secret").chmod(0o444)
     (folder / "features.py").write_bytes(APPLICATION.read_bytes())
-    client = engine.client(timeout=300)
+    client = engine.client(timeout=900)
     container = client.containers.run(
         submit_image,
         ["submit", "--driver-memory", "1g", "--conf", "spark.log.level=WARN", "/input/features.py"],
@@ -81,7 +81,7 @@ def session(engine: Engine, submit_image: str, tmp_path_factory: pytest.TempPath
     )
     try:
         inspected, processes = _seen_from_outside(container)
-        code = container.wait(timeout=280)["StatusCode"]
+        code = container.wait(timeout=900)["StatusCode"]
         output = container.logs().decode()
         yield Session(output, code, inspected, processes, secret)
     finally:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -98,9 +99,23 @@ def test_a_jobs_exit_code_is_its_own(containers: LocalTarget) -> None:
     assert run(containers, APPLICATIONS / "exit_42.py").record.exit_code == 42
 
 
-def test_a_shell_answers(containers: LocalTarget, capfd: pytest.CaptureFixture[str]) -> None:
-    assert containers.shell("sql", ["-e", "select concat('is ', 6 * 7)"]) == 0
-    assert "is 42" in capfd.readouterr().out
+def test_a_shell_answers(containers: LocalTarget) -> None:
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from sparkvault.targets.local.folder import LocalFolder\n"
+        "from sparkvault.targets.local.target import LocalTarget\n"
+        "sys.exit(LocalTarget(LocalFolder(Path(sys.argv[1]))).shell('sql', []))\n"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", program, str(containers.folder.root)],
+        input="select concat('is ', 6 * 7);\n",
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert asked.returncode == 0, asked.stderr
+    assert "is 42" in asked.stdout.splitlines()
 
 
 def test_a_worker_goes_under_a_running_job_and_the_job_ends_well(containers: LocalTarget) -> None:

@@ -16,6 +16,7 @@ LONGEST = HostIdentity(
     group="c" * 24 + "-managers",
     drain_hook="c" * 24 + "-managers-drain",
     drain_timeout_seconds=7200,
+    boot_timeout_seconds=900,
     log_group=f"/sparkvault/{'c' * 24}/swarm",
     parameters=f"/sparkvault/{'c' * 24}",
     job_bucket="b" * 63,

@@ -110,8 +110,12 @@ def test_what_pip_installs_is_pinned_by_hash() -> None:
 
 
 def test_images_run_as_an_ordinary_user() -> None:
-    assert "\nUSER 185:185\n" in DOCKERFILE
-    assert DOCKERFILE.count("USER") == 1
+    of_base, *of_others = DOCKERFILE.partition(" AS base\n")[2].split("\nFROM base AS ")
+    assert of_base.count("\nUSER ") == 1
+    assert "\nUSER 185:185\n" in of_base
+    for stage in of_others:
+        users = [line for line in stage.splitlines() if line.startswith("USER ")]
+        assert users[-1:] in ([], ["USER 185:185"]), stage.splitlines()[0]
 
 
 def test_the_entrypoint_refuses_to_start_without_the_secret(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ WORKERS = f"arn:aws:iam::{ACCOUNT}:role/workers"
 TENANT_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0a1b2c3d-0000-4000-8000-000000000002"
 JOB = "20261121-120000-0a1b2c3d"
 OBJECTS = f"arn:aws:s3:::{BUCKET}"
+OF_JOB = {"aws:PrincipalTag/sparkvault-job": "mine"}
 VIA_S3 = {"kms:ViaService": f"s3.{REGION}.amazonaws.com"}
 
 
@@ -88,8 +89,14 @@ def test_only_workers_take_the_role_and_only_in_the_tenants_name(tenant: str) ->
 @pytest.mark.parametrize(
     ("action", "resource", "context", "who"),
     [
-        ("s3:PutObject", f"{OBJECTS}/eventlog/app-1", {}, {"sales", "audit"}),
-        ("s3:GetObject", f"{OBJECTS}/eventlog/app-1", {}, {"sales", "audit", HISTORY}),
+        ("s3:PutObject", f"{OBJECTS}/eventlog/app-1", {}, set()),
+        ("s3:GetObject", f"{OBJECTS}/eventlog/app-1", {}, {HISTORY}),
+        ("s3:GetObject", f"{OBJECTS}/jobs/mine/files/app.py", OF_JOB, {"sales", "audit"}),
+        ("s3:PutObject", f"{OBJECTS}/jobs/mine/files/app.py", OF_JOB, set()),
+        ("s3:PutObject", f"{OBJECTS}/jobs/mine/record.json", OF_JOB, set()),
+        ("s3:PutObject", f"{OBJECTS}/jobs/mine/eventlog/events_1", OF_JOB, {"sales", "audit"}),
+        ("s3:GetObject", f"{OBJECTS}/jobs/another/eventlog/events_1", OF_JOB, set()),
+        ("s3:GetObject", f"{OBJECTS}/jobs/another/files/app.py", OF_JOB, set()),
         ("s3:PutObject", f"{OBJECTS}/tenants/sales/x", {}, {"sales"}),
         ("s3:GetObject", f"{OBJECTS}/swarm", {}, set()),
         ("s3:GetObject", "arn:aws:s3:::sales-data/2026/part-0", {}, {"sales"}),
@@ -114,8 +121,3 @@ def test_a_session_does_its_tenants_work_and_nothing_else(
         if is_allowed(policies(tenant), Request(action, resource, context))
     }
     assert allowed == who
-
-
-def test_a_job_reaches_its_own_files_by_its_tag() -> None:
-    (own,) = [each for policy in policies("sales") for each in policy["Statement"] if each["Sid"] == "OwnJob"]
-    assert own["Resource"] == f"{OBJECTS}/jobs/${{aws:PrincipalTag/sparkvault-job}}/*"

@@ -19,6 +19,7 @@ IDENTITY = HostIdentity(
     group="analytics-workers",
     drain_hook="analytics-workers-drain",
     drain_timeout_seconds=600,
+    boot_timeout_seconds=900,
     log_group="/sparkvault/analytics/swarm",
     parameters="/sparkvault/analytics",
     job_bucket="analytics-jobs",

@@ -61,6 +61,15 @@ start_docker() {
   start_unit docker.service
 }
 
+# bound_agent: a host that does not get ready says why while its stack still waits for the signal.
+bound_agent() {
+  local timeout
+  timeout=$(host_value boot_timeout_seconds)
+  mkdir -p /etc/systemd/system/sparkvault-agent.service.d
+  printf '[Service]\nTimeoutStartSec=%s\n' "$((${timeout:-900} * 3 / 4))" \
+    > /etc/systemd/system/sparkvault-agent.service.d/20-boot-timeout.conf
+}
+
 role=$(host_value role)
 enclaves=$(host_value enclaves.count)
 mapfile -t folders < <(unit_folders "$BUNDLE" "$role" "$enclaves")
@@ -70,6 +79,7 @@ distribution_install_packages "$enclaves"
 chmod 0755 "$BUNDLE"/bin/*
 prepare_data_volume
 install_units /etc/systemd/system "${folders[@]}"
+bound_agent
 systemctl daemon-reload
 set_kernel_parameters
 if [[ -n $enclaves ]]; then

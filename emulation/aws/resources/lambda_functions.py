@@ -19,10 +19,12 @@ class Function(Provider):
     def create(self, context: Context, properties: Properties) -> Made:
         """CreateFunction."""
         name = properties.get("FunctionName") or context.name()
-        wanted = without(properties, "Tags", "FunctionName", "Code") | {"FunctionName": name}
+        given = without(properties, "Tags", "FunctionName", "Code", "ReservedConcurrentExecutions")
+        wanted = given | {"FunctionName": name}
         wanted |= {"Code": _code(properties), "Tags": tag_map(properties)}
         wanted.setdefault("Architectures", ["x86_64"])
         arn = context.call("lambda", "create_function", wanted)["FunctionArn"]
+        _reserve(context, name, properties)
         return Made(name, {"Arn": arn})
 
     def update(self, context: Context, made: Made, old: Properties, new: Properties) -> Made:
@@ -36,11 +38,18 @@ class Function(Provider):
         if without(old, *fixed) != without(new, *fixed):
             gone = {name: _DEFAULTS[name] for name in old if name not in new and name in _DEFAULTS}
             context.call("lambda", "update_function_configuration", function | gone | without(new, *fixed))
+        _reserve(context, made.physical_id, new)
         return made
 
     def delete(self, context: Context, made: Made, properties: Properties) -> None:
         """DeleteFunction."""
         context.try_delete("lambda", "delete_function", {"FunctionName": made.physical_id})
+
+
+def _reserve(context: Context, name: str, properties: Properties) -> None:
+    if "ReservedConcurrentExecutions" in properties:
+        reserved = {"FunctionName": name, "ReservedConcurrentExecutions": properties["ReservedConcurrentExecutions"]}
+        context.call("lambda", "put_function_concurrency", reserved)
 
 
 def _code(properties: Properties) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def caller_of(
     boundary = None
     if role.permissions_boundary_arn:
         boundary = _document(_default_version(backend.get_policy(role.permissions_boundary_arn)))
-    tags = {tag["Key"]: tag["Value"] for tag in role.get_tags()} | session_tags(session)
+    tags = {tag["Key"]: tag["Value"] for tag in role.tags or ()} | session_tags(session)
     return Caller(session.role_arn, session.arn, session.session_name, tuple(documents), boundary, tags)
 
 

@@ -97,7 +97,11 @@ def scale(
 
 
 def rotate(target: TargetOption = None, config: ConfigOption = None) -> None:
-    """Replace the secrets by which hosts join and Spark's parts know each other; running jobs go on."""
+    """Replace the secrets by which hosts join and Spark's parts know each other.
+
+    Spark's master and workers restart one by one. Applications that run keep the old secret and lose their executors:
+    rotate when the cluster is quiet.
+    """
     place = find_target(target or "swarm", load_deployment(config))
     if not isinstance(place, Rotating):
         raise UsageError(f"target {place.name} has no secrets to rotate", "use --target swarm")

@@ -1,7 +1,7 @@
 """Signs one request to KMS: AWS Signature Version 4, for a POST of JSON to `/` and nothing else.
 
-Source: AWS IAM user guide, "Create a signed AWS API request". Here and not from the SDK, which would bring an HTTP client,
-parsers and a search for configuration into the code that is trusted with keys; a test compares it with the SDK's.
+Source: AWS IAM user guide, "Create a signed AWS API request". Not by the SDK, which would bring an HTTP client, parsers
+and a search for configuration into the code that is trusted with keys; a test compares it with the SDK's.
 """
 
 from __future__ import annotations

@@ -19,19 +19,19 @@ MASTER_SERVICE = "spark-master"
 MASTER_LABEL = "sparkvault.master-url"
 SECRET_LABEL = "sparkvault.secret"  # noqa: S105 - the name of a label
 
-#: Where drivers write event logs, and the history server reads them (spark_constructs/tenant_roles.py).
+#: Folder of a job that its driver writes event logs to (spark_constructs/tenant_roles.py lets it, and no other job).
 EVENT_LOGS = "eventlog"
 
 _BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 
 
-def surroundings(identity: HostIdentity, engine: EngineApi, given: Deployed) -> Surroundings:
-    """Raises LauncherError, AwsError, EngineError where something is not there yet."""
+def surroundings(identity: HostIdentity, engine: EngineApi, given: Deployed, job_id: str) -> Surroundings:
+    """What this job runs in. Raises LauncherError, AwsError, EngineError where something is not there yet."""
     region, desired = identity.region, given.desired
     forced = {
         "spark.hadoop.fs.s3a.endpoint.region": region,
         "spark.eventLog.enabled": "true",
-        "spark.eventLog.dir": event_log(identity),
+        "spark.eventLog.dir": f"s3a://{event_log(identity, job_id)}",
         # S3 shows an object once it is closed: rolling files make a running job's log visible as well.
         "spark.eventLog.rolling.enabled": "true",
     }
@@ -106,9 +106,9 @@ def rpc_secret(engine: EngineApi) -> Reference:
     return Reference(newest["ID"], newest["Spec"]["Name"])
 
 
-def event_log(identity: HostIdentity) -> str:
-    """Where drivers write event logs, and the history server reads them."""
-    return f"s3a://{identity.job_bucket}/{EVENT_LOGS}"
+def event_log(identity: HostIdentity, job_id: str) -> str:
+    """Bucket and folder that the job's driver writes event logs to; its end has them copied for the history server."""
+    return f"{identity.job_bucket}/jobs/{job_id}/{EVENT_LOGS}"
 
 
 def s3_endpoint() -> str:

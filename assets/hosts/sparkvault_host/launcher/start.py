@@ -47,7 +47,7 @@ def submit(job_id: str, identity: HostIdentity, engine: EngineApi, rules: Rules)
     given = cluster.deployed(identity)
     try:
         spec = read_specification(bucket.specification(job_id), job_id, cluster.tenants(given.desired), rules)
-        around = cluster.surroundings(identity, engine, given)
+        around = cluster.surroundings(identity, engine, given, job_id)
         command = spark_command(spec, around)
         # Made here for its checks of the sizes, before anything is created.
         job_service(spec, around, program=Reference("", ""), launch=Reference("", ""), token=None)
@@ -88,7 +88,7 @@ def launch_content(spec: Specification, command: list[str], identity: HostIdenti
             "region": identity.region,
             "endpoint": cluster.s3_endpoint(),
             "place": f"{identity.job_bucket}/jobs/{spec.id}/files",
-            "event_log": f"{identity.job_bucket}/{cluster.EVENT_LOGS}",
+            "event_log": cluster.event_log(identity, spec.id),
             "files": [{"name": one.name, "size": one.size, "sha256": one.sha256} for one in spec.files],
         }
     ).encode()

@@ -14,7 +14,7 @@ from typing import Any, Callable
 from sparkvault_host.aws_cli import AwsError, aws
 from sparkvault_host.engine_api import EngineApi, EngineError
 from sparkvault_host.identity import HostIdentity
-from sparkvault_host.launcher import start
+from sparkvault_host.launcher import event_logs, start
 from sparkvault_host.launcher.bucket import JobBucket
 from sparkvault_host.launcher.errors import LauncherError
 from sparkvault_host.launcher.job_service import CANCEL_LABEL, JOB_LABEL, KIND_LABEL, SUPERVISE_LABEL
@@ -29,6 +29,9 @@ IDLE_SECONDS = 2.0
 #: How long a node may be silent before its driver counts as lost, in seconds: engines restart.
 LOST_AFTER_SECONDS = 90.0
 
+#: How often an event log is tried to be copied.
+PUBLISH_ATTEMPTS = 5
+
 #: Label of nodes with their instance's id, which the agent sets.
 INSTANCE_LABEL = "sparkvault.instance"
 
@@ -41,6 +44,8 @@ class Watched:
     shipped: int = 0
     """Time of the last line that was shipped, in nanoseconds since 1970."""
     recorded: str = ""
+    attempts: int = 0
+    """How often its event log could not be copied."""
     seen: dict[str, Any] = field(default_factory=dict)
 
 
@@ -117,12 +122,23 @@ class Watch:
     def _finish(self, service_id: str, job_id: str, watched: Watched, found: Outcome) -> None:
         """Record first, then remove: killed in between, the next look does it again."""
         self._record(job_id, watched, found)
+        self._publish(job_id, watched)
         try:
             self._engine.delete(f"/services/{service_id}")
         except EngineError as error:
             if error.status != 404:
                 raise
         start.remove_belongings(job_id, self._engine)
+
+    def _publish(self, job_id: str, watched: Watched) -> None:
+        """Its event log, for the history server; a job's end does not wait for it for ever. Raises AwsError."""
+        try:
+            event_logs.publish(self._identity.job_bucket, job_id)
+        except AwsError as error:
+            watched.attempts += 1
+            if watched.attempts < PUBLISH_ATTEMPTS:
+                raise
+            say(f"job {job_id}: the history server will not know it: {error}")
 
     def _record(self, job_id: str, watched: Watched, found: Outcome) -> None:
         record = self._bucket.record(job_id) or {}
