@@ -216,7 +216,9 @@ class EnclaveVm:
     @contextmanager
     def _process(self, name: str, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         with (self._folder / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            # Ends also when whoever started it is killed before the block ends.
+            bound = ["setpriv", "--pdeathsig", "kill", *command]
+            process = subprocess.Popen(bound, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             yield process
         finally:

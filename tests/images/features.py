@@ -99,6 +99,8 @@ def main() -> int:
             failed += 1
         else:
             print(f"FEATURE {feature.__name__} works", flush=True)
+    # The Connect server in this session keeps the JVM alive until it is stopped.
+    session.stop()
     return failed
 
 

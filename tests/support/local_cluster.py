@@ -66,7 +66,7 @@ def start(target: LocalTarget, application: Path, *arguments: object, flags: lis
         assert not record.state.ended, f"{record.message}\n{output.read_text()}"
         return output.exists() and "holding" in output.read_text()
 
-    wait_until("the job to hold", holds)
+    wait_until("the job to hold", holds, 180)
     return target.job(submitted.id)
 
 

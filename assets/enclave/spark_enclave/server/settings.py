@@ -43,7 +43,8 @@ class Settings:
     """How long a peer may take for one message of a stream or for taking one chunk."""
     table_seconds: float = 1800.0
     """All of one table; so that nobody holds a session by a drop now and then."""
-    worker_start_seconds: float = 120.0
+    worker_start_seconds: float = 600.0
+    """A session's JVM takes seconds on hardware, minutes on an emulated processor."""
     attested_seconds: float = 300.0
     """How long an opening may follow its attestation."""
     attested_most: int = 4096
