@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import time
+from collections.abc import Callable
 from typing import Final
 
 #: x86-64: rdtsc; shl rdx, 32; or rax, rdx; ret.
@@ -27,18 +28,19 @@ def _counter_khz() -> int:
         code.write(_READ_COUNTER)
         begin = ctypes.c_char.from_buffer(code)
         counter = ctypes.CFUNCTYPE(ctypes.c_uint64)(ctypes.addressof(begin))
-
-        def instant() -> tuple[int, int]:
-            # Of several readings that with the least time around it: nothing else ran in between.
-            readings = []
-            for _ in range(_TRIES):
-                before, ticks, after = time.monotonic_ns(), counter(), time.monotonic_ns()
-                readings.append((after - before, before, ticks))
-            _, nanoseconds, ticks = min(readings)
-            return nanoseconds, ticks
-
-        began, first = instant()
+        began, first = _instant(counter)
         time.sleep(_APART_SECONDS)
-        ended, last = instant()
-        del begin, counter
+        ended, last = _instant(counter)
+        # The mapping cannot be closed while something points into it.
+        del begin
     return (last - first) * 1_000_000 // (ended - began)
+
+
+def _instant(counter: Callable[[], int]) -> tuple[int, int]:
+    """Nanoseconds and ticks of one moment: of several readings that around which the least time passed."""
+    readings = []
+    for _ in range(_TRIES):
+        before, ticks, after = time.monotonic_ns(), counter(), time.monotonic_ns()
+        readings.append((after - before, before, ticks))
+    _, nanoseconds, ticks = min(readings)
+    return nanoseconds, ticks

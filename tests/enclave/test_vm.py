@@ -6,6 +6,7 @@ On an emulated processor; what only Nitro can show is said in docs/evidence.md.
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from emulation.enclave_vm import EnclaveVm
 from spark_enclave.attestation import AttestationRefused, MeasurementPolicy, TrustAnchor
 from spark_enclave.client import EnclaveConnection, Trust
 from spark_enclave.tables import ClientKeys
-from spark_enclave_image import trust_lock
+from spark_enclave_image import cpio_archive, trust_lock
 from spark_enclave_image.application_part import CODE_FOLDER
 from spark_enclave_image.image_build import BuiltImage
 from spark_enclave_image.image_diff import compare
+from spark_enclave_image.system_part import run_staged
 from tests.enclave.built_image import build_test_image, require_image_tools, require_vm
 from tests.enclave.running_enclave import Owner
 
@@ -53,6 +55,24 @@ def trust_in(vm: EnclaveVm, image: BuiltImage) -> Trust:
 def test_the_image_is_as_small_as_promised(image: BuiltImage) -> None:
     assert image.eif_mb <= 300
     assert image.needed_memory_mib >= 4 * image.eif.stat().st_size / (1 << 20)
+
+
+def test_the_images_own_python_finds_all_that_the_broker_imports(image: BuiltImage, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for ramdisk in image.ramdisks:
+        if ramdisk.name not in {"system", "application"}:
+            continue
+        for file in cpio_archive.read(ramdisk.path.read_bytes()):
+            place = root / file.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if stat.S_ISLNK(file.mode):
+                place.symlink_to(file.data.decode())
+            elif not stat.S_ISDIR(file.mode) and not file.path.startswith("opt/"):
+                place.write_bytes(file.data)
+                place.chmod(file.mode & 0o777)
+    packages = root / "usr/lib/python3/dist-packages"
+    command = f"import sys; sys.path.append({str(packages)!r}); import spark_enclave.server.__main__"
+    run_staged(root, root / "usr/bin/python3.11", ["-S", "-B", "-c", command], home=root / "usr")
 
 
 def test_a_changed_line_of_trusted_code_is_another_image_and_the_difference_names_the_file(

@@ -97,6 +97,8 @@ static void mount_all(void) {
   mount_on("tmpfs", "/dev/shm", safe, "mode=1777,size=64m");
   /* Sessions' temporary folders: the JVM unpacks native libraries there and maps them, so exec; memory is the limit. */
   mount_on("tmpfs", "/run/sparkvault", MS_NOSUID | MS_NODEV, "mode=0711,size=75%");
+  /* Each session's user passes through to a folder of its own; the broker's umask would close the way to it. */
+  if (mkdir("/run/sparkvault/sessions", 0711) != 0) refuse("there is no place for sessions: %s", strerror(errno));
   if (symlink("/proc/self/fd", "/dev/fd") != 0 && errno != EEXIST) refuse("/dev/fd cannot be made");
   umask(022);
 }

@@ -26,6 +26,7 @@ def worker_table(manifest: VerifiedManifest, key: TableKey, *, name: str, direct
                 "length": file.length,
                 "sha256": file.sha256.hex(),
                 "footer_key": _text(key.file_key(table_id, version, file.name, file.salt)),
+                "column_keys": {},
                 "aad_prefix": _text(aad_prefix(table_id, version, file.name)),
             }
             for file in manifest.files
