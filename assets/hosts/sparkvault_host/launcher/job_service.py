@@ -109,7 +109,7 @@ def spark_command(spec: Specification, around: Surroundings) -> list[str]:
         "spark.ui.killEnabled": "false",
         **around.forced,
     }
-    flags = _settings(around.settings)
+    flags = _settings(_fitting(spec, around.settings))
     for flag, value in spec.flags:
         flags += [flag, value] if value or flag not in ("--verbose", "-v") else [flag]
     flags += _settings(forced)
@@ -182,6 +182,15 @@ def job_service(
         "Mode": {"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}},
         "EndpointSpec": {"Mode": "dnsrr"},
     }
+
+
+def _fitting(spec: Specification, settings: Mapping[str, str]) -> Mapping[str, str]:
+    """The cluster's settings; executors no larger than all that the job asks for, or it would never get one."""
+    cores = "spark.executor.cores"
+    total = spec.last("--total-executor-cores") or spec.settings.get("spark.cores.max") or ""
+    if not total.isdigit() or not 1 <= int(total) < int(settings.get(cores, "0")):
+        return settings
+    return {**settings, cores: total}
 
 
 def _settings(settings: Mapping[str, str]) -> list[str]:
