@@ -19,6 +19,7 @@ demo: ## deploy into an emulated AWS and run a real Spark job (TARGET=local for 
 	@$(RUN) -m emulation.demo $(TARGET)
 
 test: lint ## all checks, as CI runs them
+	@$(RUN) -m sparkvault.plugins
 	@$(RUN) -m pytest --numprocesses 2 --dist loadfile
 
 test-faults: ## the long campaigns: every kill point, every seed

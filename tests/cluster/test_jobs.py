@@ -17,6 +17,7 @@ import pytest
 
 from emulation.ec2 import Host, HostError
 from spark_constructs.naming import bucket_name
+from sparkvault.targets.remote import log_stream
 from tests.cluster.conftest import ROOT, DeployedCluster
 
 # The first test waits for the deployment of the cluster.
@@ -64,6 +65,11 @@ def wait_until(what: str, check: Callable[[], Any], seconds: float = RECOVERY_SE
             return found
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}, in vain"
         time.sleep(0.5)
+
+
+def output_so_far(cluster: DeployedCluster, job: str) -> list[str]:
+    """Lines of the job's stream; `sparkvault logs` would follow it to its end."""
+    return log_stream.last_lines(cluster.aws.client("logs"), "/sparkvault/demo/swarm", log_stream.job_stream(job), 1000)
 
 
 def ended(cluster: DeployedCluster, job: str) -> dict[str, Any]:
@@ -141,6 +147,7 @@ def test_a_job_counts_words_over_the_overlay(cluster: DeployedCluster, text: tup
     assert records(cluster)[0]["state"] == "succeeded"
 
 
+@pytest.mark.campaign
 def test_two_jobs_at_once_with_modules_of_their_own_and_their_own_exit_codes(
     cluster: DeployedCluster, folder: Path
 ) -> None:
@@ -191,16 +198,13 @@ def running(cluster: DeployedCluster, long_job: Path, seconds: str = "3") -> Ite
     """A job whose tasks run; afterwards it must have succeeded with the right answer."""
     job = detached(cluster, str(long_job), seconds)
 
-    def started() -> bool:
-        done = cluster.sparkvault("logs", *config(cluster), job, timeout=60)
-        return "started" in done.stdout
-
-    wait_until(f"the output of {job}", started, 180)
+    wait_until(f"the output of {job}", lambda: "started" in output_so_far(cluster, job), 180)
     yield job
     assert ended(cluster, job)["state"] == "succeeded"
-    assert f"sum {sum(range(40))}" in cluster.sparkvault("logs", *config(cluster), job, timeout=60).stdout
+    assert f"sum {sum(range(40))}" in output_so_far(cluster, job)
 
 
+@pytest.mark.campaign
 def test_no_secret_is_where_others_look(cluster: DeployedCluster, long_job: Path) -> None:
     with running(cluster, long_job) as job:
         host, container = driver_container(cluster, job)
@@ -221,13 +225,14 @@ def test_no_secret_is_where_others_look(cluster: DeployedCluster, long_job: Path
             ).stdout
             for each in cluster.ec2.hosts()
         )
-        output = cluster.sparkvault("logs", *config(cluster), job, timeout=60).stdout
+        output = "\n".join(output_so_far(cluster, job))
         for value in values:
             assert value not in everything
             assert value not in output
         assert "spark-rpc-secret" in everything  # by name it is there: the right places were looked at
 
 
+@pytest.mark.campaign
 def test_a_driver_has_its_tenants_credentials_and_never_the_hosts(cluster: DeployedCluster, long_job: Path) -> None:
     with running(cluster, long_job) as job:
         host, container = driver_container(cluster, job)
@@ -252,6 +257,7 @@ def test_a_driver_has_its_tenants_credentials_and_never_the_hosts(cluster: Deplo
         assert asked(container, broker, "GET", "Authorization=sv1.x.y.z") == "401"
 
 
+@pytest.mark.campaign
 def test_a_worker_host_that_dies_in_mid_job_is_replaced_and_the_job_ends_right(
     cluster: DeployedCluster, long_job: Path
 ) -> None:

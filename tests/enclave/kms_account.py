@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
+import boto3.session
 
 from emulation.aws import EmbeddedAws
 from emulation.aws.embedded import ACCOUNT_ID
@@ -35,7 +35,8 @@ class KmsAccount:
 
     def client(self, role: str, service: str = "kms") -> Any:
         given = self.credentials[role]
-        return boto3.client(
+        session: Any = boto3.session.Session()
+        return session.client(
             service,
             endpoint_url=self.aws.endpoint,
             region_name=self.aws.region,

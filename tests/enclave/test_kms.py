@@ -246,7 +246,12 @@ class TestTheWayToKms:
     def test_what_the_host_gives_for_credentials_is_held_against_their_form(self, said: bytes) -> None:
         inside, outside = socket.socketpair()
         with inside, outside:
-            threading.Thread(target=lambda: (outside.sendall(said), outside.shutdown(socket.SHUT_WR))).start()
+
+            def host() -> None:
+                outside.sendall(said)
+                outside.shutdown(socket.SHUT_WR)
+
+            threading.Thread(target=host).start()
             with pytest.raises(KmsRefused, match="form"):
                 read_credentials(inside)
 

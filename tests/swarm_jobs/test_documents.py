@@ -27,7 +27,7 @@ class ThisMachine:
     """A machine whose launcher only says how it was called; nothing needs root."""
 
     def process(self, command: list[str], *, interactive: bool = True, terminal: bool = False, **popen: Any) -> Any:
-        streams = {"stdin": subprocess.PIPE if interactive else subprocess.DEVNULL}
+        streams: dict[str, Any] = {"stdin": subprocess.PIPE if interactive else subprocess.DEVNULL}
         streams |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | popen
         return subprocess.Popen(["setsid", "--ctty", *command] if terminal else command, **streams)
 

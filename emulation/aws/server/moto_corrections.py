@@ -79,7 +79,7 @@ def install(service: str) -> None:
         from moto.sts.models import AssumedRole
         from moto.sts.responses import TokenResponse
 
-        TokenResponse.assume_role = _with_session_tags(TokenResponse.assume_role)  # type: ignore[method-assign]
+        TokenResponse.assume_role = _with_session_tags(TokenResponse.assume_role)  # type: ignore[method-assign,assignment]
         AssumedRole.__init__ = _remembering_session_tags(AssumedRole.__init__)  # type: ignore[method-assign]
     elif service == "s3":
         from moto.s3.models import FakeBucket
