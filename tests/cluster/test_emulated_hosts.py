@@ -10,7 +10,7 @@ from emulation.ec2 import Host, HostError
 from tests.cluster.conftest import DeployedCluster
 
 # The first test waits for the deployment of the cluster.
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.campaign]
 
 METADATA = "http://169.254.169.254/latest"
 

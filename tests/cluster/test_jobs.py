@@ -21,7 +21,7 @@ from sparkvault.targets.remote import log_stream
 from tests.cluster.conftest import ROOT, DeployedCluster
 
 # The first test waits for the deployment of the cluster.
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.campaign]
 
 JOB_SECONDS = 400.0
 RECOVERY_SECONDS = 300.0

@@ -10,6 +10,8 @@ from tests.docs.commands import ROOT, blocks, run_on_terminal
 from tests.docs.test_commands import environment, project
 from tests.support.docker_engine import leased_engine
 
+pytestmark = pytest.mark.campaign
+
 __all__ = ["project"]
 
 

@@ -25,7 +25,7 @@ from tests.enclave.built_image import build_test_image, require_image_tools, req
 from tests.enclave.running_enclave import Owner
 
 # A first build on a fresh machine fetches and packs everything.
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.campaign]
 
 MEMORY_MIB = 4096
 LISTEN_SECONDS = 400

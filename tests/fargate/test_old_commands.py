@@ -13,6 +13,8 @@ from emulation.ecs.account import role_arn
 from emulation.ecs.image_folder import ImageFolder
 from tests.fargate.world import DRIVER, EXECUTION, EXECUTOR, MASTER, World, declared_account
 
+pytestmark = pytest.mark.campaign
+
 COMMAND = Path(__file__).parent / "old_commands" / "cluster_mode.sh"
 LAUNCHER = role_arn("launcher")
 

@@ -12,7 +12,7 @@ from tests.images.conftest import HARDENED, Session
 FEATURES = (*("unprivileged", "pandas_udfs", "sql", "mllib", "rocksdb", "hive", "s3a", "connect", "tls"),)
 
 #: Whoever comes first builds the images and runs the session.
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.campaign]
 
 
 @pytest.mark.parametrize("feature", FEATURES)

@@ -12,7 +12,7 @@ from tests.images.conftest import HARDENED
 from tests.support.local_cluster import wait_until
 
 #: Whoever comes first builds the images.
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.campaign]
 #: Seconds until a mode answers: about ten on an idle machine.
 ANSWER_SECONDS = 300.0
 

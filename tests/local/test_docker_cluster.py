@@ -28,7 +28,7 @@ from tests.support.docker_engine import leased_engine
 from tests.support.local_cluster import APPLICATIONS, EXAMPLES, Finished, run, start, wait_until
 
 #: Whoever comes first builds the images.
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.campaign]
 
 _PRINTED = re.compile(r"^ *([0-9,]+)  ([a-z']+)$", re.MULTILINE)
 
