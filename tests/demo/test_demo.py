@@ -70,4 +70,4 @@ def test_an_unknown_part_is_refused() -> None:
         check=False,
     )
     assert answer.returncode == 2
-    assert "make demo [TARGET=all|local]" in answer.stderr
+    assert "make demo [TARGET=all|local" in answer.stderr

@@ -47,7 +47,7 @@ def inventory() -> dict[str, set[str]]:
         [find_java().program, "-cp", f"{jars}/*", Path(__file__).with_name("SqlInventory.java"), *searched],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
         check=True,
     ).stdout
     found: dict[str, set[str]] = {kind: set() for kind in KINDS}
