@@ -12,6 +12,9 @@ import pytest
 from sparkvault.java import find_java
 from tests.enclave.session_jvm import ROOT, SessionJvm, message, shared_jvm, spark_jars
 
+# Looking at every class of Spark takes a minute, on a busy machine several.
+pytestmark = pytest.mark.timeout(1000)
+
 LISTS = ROOT / "assets" / "spark-plugins" / "enclave" / "src" / "main" / "resources" / "org" / "sparkvault" / "enclave"
 PACKAGE = "org.apache.spark.sql."
 
