@@ -17,6 +17,7 @@ class SparkvaultStack(Stack):
     Attributes:
         deployment: the configuration.
         removal_policy: RETAIN, unless both of the configuration's deletion switches are set.
+        permissions_boundary: the configured policy that bounds every role; None where there is none.
     """
 
     deployment: Deployment
@@ -45,10 +46,11 @@ class SparkvaultStack(Stack):
         )
         self.deployment = deployment
         self.removal_policy = RemovalPolicy.DESTROY if may_delete else RemovalPolicy.RETAIN
+        self.permissions_boundary: iam.IManagedPolicy | None = None
         if deployment.permissions_boundary is not None:
-            iam.PermissionsBoundary.of(self).apply(
-                iam.ManagedPolicy.from_managed_policy_arn(self, "PermissionsBoundary", deployment.permissions_boundary)
-            )
+            boundary = deployment.permissions_boundary
+            self.permissions_boundary = iam.ManagedPolicy.from_managed_policy_arn(self, "PermissionsBoundary", boundary)
+            iam.PermissionsBoundary.of(self).apply(self.permissions_boundary)
         Tags.of(self).add("sparkvault:cluster", deployment.cluster)
         for key, value in deployment.tags.items():
             Tags.of(self).add(key, value)

@@ -88,7 +88,7 @@ class FargateStack(SparkvaultStack):
                 log_retention_days=deployment.logging.retention_days,
                 monthly_budget_usd=configured.monthly_budget_usd,
                 budget_email=configured.budget_email,
-                permissions_boundary=self._boundary(),
+                permissions_boundary=self.permissions_boundary,
                 removal_policy=self.removal_policy,
             ),
             vpc=network.network.vpc,
@@ -134,10 +134,6 @@ class FargateStack(SparkvaultStack):
                 catalog=tenant_catalog(deployment),
             )
         )
-
-    def _boundary(self) -> iam.IManagedPolicy | None:
-        arn = self.deployment.permissions_boundary
-        return iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", arn) if arn else None
 
     def _outputs(self, network: NetworkStack) -> None:
         fargate = self.fargate

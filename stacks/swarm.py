@@ -1,8 +1,5 @@
 """The stack of the swarm's hosts and of the policies of the people who use them."""
 
-from aws_cdk import DefaultStackSynthesizer
-from aws_cdk import aws_ecr as ecr
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
@@ -14,12 +11,12 @@ from spark_constructs.host_group_guards import EnclaveReservation
 from spark_constructs.job_documents import JobDocuments, JobDocumentsProps
 from spark_constructs.naming import bucket_name, log_group_name
 from spark_constructs.swarm import Swarm, SwarmManagers, SwarmProps, SwarmSettings, SwarmWorkers
-from spark_constructs.tenant_permissions import TenantCatalog, TenantData
 from spark_constructs.tenant_roles import TenantAccess
 from stacks.base import SparkvaultStack
-from stacks.images import ImagesStack
+from stacks.images import ImagesStack, asset_repositories
 from stacks.network import NetworkStack
 from stacks.storage import StorageStack
+from stacks.tenants import tenant_catalog, tenant_data
 
 
 class SwarmStack(SparkvaultStack):
@@ -71,11 +68,11 @@ class SwarmStack(SparkvaultStack):
                 architecture=deployment.architecture,
                 drain_timeout_seconds=deployment.hosts.drain_timeout_seconds,
                 boot_timeout_seconds=deployment.hosts.boot_timeout_seconds,
-                image_repositories=self._image_repositories(),
+                image_repositories=asset_repositories(self),
                 settings=settings(deployment),
                 tenants=tenants(deployment),
-                catalog=catalog(deployment),
-                permissions_boundary=self._permissions_boundary(),
+                catalog=tenant_catalog(deployment),
+                permissions_boundary=self.permissions_boundary,
             ),
         )
         self.access = AccessPolicies(
@@ -96,18 +93,6 @@ class SwarmStack(SparkvaultStack):
         )
         JobDocuments(self, "Documents", JobDocumentsProps(cluster=deployment.cluster))
         self._outputs()
-
-    def _image_repositories(self) -> tuple[ecr.IRepository, ...]:
-        """The repository of the CDK's bootstrap stack, where image assets are pushed."""
-        if self.deployment.images.source == "none":
-            return ()
-        qualifier = self.synthesizer.bootstrap_qualifier or DefaultStackSynthesizer.DEFAULT_QUALIFIER
-        name = f"cdk-{qualifier}-container-assets-{self.account}-{self.region}"
-        return (ecr.Repository.from_repository_name(self, "ImageAssets", name),)
-
-    def _permissions_boundary(self) -> iam.IManagedPolicy | None:
-        arn = self.deployment.permissions_boundary
-        return iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", arn) if arn else None
 
     def _outputs(self) -> None:
         swarm, access = self.swarm, self.access
@@ -174,23 +159,9 @@ def tenants(deployment: Deployment) -> tuple[TenantAccess, ...]:
     """The tenants as configured, each with the buckets that name it or name nobody."""
     keys = {tenant.name: tenant.key for tenant in deployment.tenants}
     return tuple(
-        TenantAccess(
-            name=name,
-            data=tuple(
-                TenantData(each.bucket, each.prefix, each.mode == "read-write", each.key)
-                for each in deployment.data
-                if not each.tenants or name in each.tenants
-            ),
-            key_arn=keys.get(name),
-        )
+        TenantAccess(name=name, data=tenant_data(deployment, name), key_arn=keys.get(name))
         for name in deployment.tenant_names()
     )
-
-
-def catalog(deployment: Deployment) -> TenantCatalog | None:
-    """The catalog's databases as configured."""
-    glue = deployment.glue
-    return TenantCatalog(tuple(glue.databases), glue.account) if glue.enabled else None
 
 
 def disks(configured: Disks) -> HostDisks:

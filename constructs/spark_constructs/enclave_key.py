@@ -10,7 +10,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
-from spark_constructs.kms_key import ADMINISTRATION
+from spark_constructs.kms_key import ADMINISTRATION, administration
 from spark_constructs.naming import KEY_ALIAS, checked
 from spark_constructs.refusal import RefusedError
 
@@ -104,17 +104,11 @@ class EnclaveKey(Construct):
         )
 
     def _policy(self, props: EnclaveKeyProps) -> iam.PolicyDocument:
-        administrators: list[iam.IPrincipal] = [iam.ArnPrincipal(arn) for arn in props.administrators]
         # KMS refuses a policy that names a principal it cannot find, and the hosts' role may be made later: so its
         # account, on the condition that it is that role. Its own policy must then allow the call, too.
         parent = {"ArnEquals": {"aws:PrincipalArn": props.parent_role_arn}}
         statements = [
-            iam.PolicyStatement(
-                sid="Administration",
-                principals=administrators or [iam.AccountRootPrincipal()],
-                actions=list(ADMINISTRATION),
-                resources=["*"],
-            ),
+            administration(*(iam.ArnPrincipal(arn) for arn in props.administrators)),
             iam.PolicyStatement(
                 sid="OwnersEncrypt",
                 principals=[iam.ArnPrincipal(arn) for arn in props.owners],

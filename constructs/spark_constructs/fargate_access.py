@@ -13,10 +13,8 @@ from spark_constructs.fargate_key import APPLICATION_CONTEXT, TENANT_CONTEXT
 from spark_constructs.fargate_roles import TenantTaskRoles
 from spark_constructs.job_interface import SUBMITTER_TAG, TENANT_TAG
 from spark_constructs.naming import policy_name, stack_name, task_family
-from spark_constructs.permissions import Permission, acknowledge_wildcards
+from spark_constructs.permissions import NO_RESOURCE, Permission, acknowledge_wildcards
 from spark_constructs.storage import JOBS_PREFIX
-
-_NO_RESOURCE = "The action has no resource to name: AWS checks it against every resource or none."
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ class FargateSubmitter(Construct):
                 conditions={**on_cluster, "StringEquals": {f"aws:ResourceTag/{TENANT_TAG}": props.tenant}},
                 wildcard="Tasks of the one cluster; the tag admits this tenant's alone.",
             ),
-            Permission("FindTasks", ("ecs:ListTasks",), ("*",), conditions=on_cluster, wildcard=_NO_RESOURCE),
+            Permission("FindTasks", ("ecs:ListTasks",), ("*",), conditions=on_cluster, wildcard=NO_RESOURCE),
             Permission(
                 "PassRoles",
                 ("iam:PassRole",),

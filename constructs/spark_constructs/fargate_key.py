@@ -6,7 +6,7 @@ from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from spark_constructs.kms_key import ADMINISTRATION
+from spark_constructs.kms_key import administration
 
 #: Encryption context of an application's wrapped secret; the policy asks for exactly these two.
 TENANT_CONTEXT = "tenant"
@@ -25,12 +25,7 @@ def fargate_key_policy(scope: Construct, cluster_name: str, tenant_roles: Mappin
         "ForAllValues:StringEquals": {"kms:EncryptionContextKeys": [APPLICATION_CONTEXT, TENANT_CONTEXT]},
     }
     statements = [
-        iam.PolicyStatement(
-            sid="Administration",
-            principals=[iam.AccountRootPrincipal()],
-            actions=list(ADMINISTRATION),
-            resources=["*"],
-        ),
+        administration(),
         iam.PolicyStatement(
             sid="WrapSecrets",
             principals=[iam.AccountRootPrincipal()],

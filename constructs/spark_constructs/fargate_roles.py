@@ -10,11 +10,10 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from spark_constructs.fargate_key import APPLICATION_CONTEXT, TENANT_CONTEXT
+from spark_constructs.image_permissions import pull_images
 from spark_constructs.job_interface import TENANT_TAG
 from spark_constructs.naming import role_name, task_family
-from spark_constructs.permissions import Permission, acknowledge_wildcards
-
-_NO_RESOURCE = "The action has no resource to name: AWS checks it against every resource or none."
+from spark_constructs.permissions import NO_RESOURCE, Permission, acknowledge_wildcards
 
 #: What a task does; the names of roles, task definitions and containers are made of it.
 TASK_KINDS = ("driver", "executor", "shell")
@@ -60,18 +59,9 @@ class ExecutionRole(Construct):
                 ("logs:CreateLogStream", "logs:PutLogEvents"),
                 (props.log_group.log_group_arn,),
                 wildcard="Streams of the one log group; their names hold ids of tasks.",
-            )
+            ),
+            *pull_images(props.image_repositories),
         ]
-        if props.image_repositories:
-            permissions += [
-                Permission("RegistryToken", ("ecr:GetAuthorizationToken",), ("*",), wildcard=_NO_RESOURCE),
-                Permission(
-                    "PullImages",
-                    ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"),
-                    tuple(repository.repository_arn for repository in props.image_repositories),
-                    wildcard="Only where a repository was given by a pattern of the application that uses this.",
-                ),
-            ]
         self.role = iam.Role(
             self,
             "Role",
@@ -186,7 +176,7 @@ class TenantTaskRoles(Construct):
                 conditions={**on_cluster, **of_tenant},
                 wildcard="Tasks of the one cluster; the tag admits this tenant's alone.",
             ),
-            Permission("FindExecutors", ("ecs:ListTasks",), ("*",), conditions=on_cluster, wildcard=_NO_RESOURCE),
+            Permission("FindExecutors", ("ecs:ListTasks",), ("*",), conditions=on_cluster, wildcard=NO_RESOURCE),
             Permission(
                 "PassRolesToExecutors",
                 ("iam:PassRole",),
@@ -207,7 +197,7 @@ class TenantTaskRoles(Construct):
                     "ssmmessages:OpenDataChannel",
                 ),
                 ("*",),
-                wildcard=_NO_RESOURCE,
+                wildcard=NO_RESOURCE,
             ),
             Permission(
                 "ShellSessionKey",

@@ -12,13 +12,12 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
+from spark_constructs.image_permissions import pull_images
 from spark_constructs.naming import host_role_name, parameter_name
-from spark_constructs.permissions import Permission, acknowledge_wildcards
+from spark_constructs.permissions import NO_RESOURCE, Permission, acknowledge_wildcards
 from spark_constructs.storage import JOBS_PREFIX
 
 HostKind = Literal["manager", "worker"]
-
-_NO_RESOURCE = "The action has no resource to name: AWS checks it against every resource or none."
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ class HostRole(Construct):
                     "ssmmessages:OpenDataChannel",
                 ),
                 ("*",),
-                wildcard=_NO_RESOURCE,
+                wildcard=NO_RESOURCE,
             ),
         ]
 
@@ -138,26 +137,15 @@ class HostRole(Construct):
         ]
 
     def _images(self) -> list[Permission]:
-        props = self._props
-        permissions = [
+        return [
             Permission(
                 "ImageDigests",
                 ("ssm:GetParameter", "ssm:GetParameters"),
                 (self._parameters("images", "*"),),
                 wildcard="The digests of this cluster's images, one parameter each; none of them is secret.",
-            )
+            ),
+            *pull_images(self._props.image_repositories),
         ]
-        if props.image_repositories:
-            permissions += [
-                Permission("RegistryToken", ("ecr:GetAuthorizationToken",), ("*",), wildcard=_NO_RESOURCE),
-                Permission(
-                    "PullImages",
-                    ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"),
-                    tuple(repository.repository_arn for repository in props.image_repositories),
-                    wildcard="Only where a repository was given by a pattern of the application that uses this.",
-                ),
-            ]
-        return permissions
 
     def _logs(self) -> Permission:
         return Permission(
@@ -234,7 +222,7 @@ class HostRole(Construct):
                 "ec2:DescribeInstances",
             ),
             ("*",),
-            wildcard=_NO_RESOURCE,
+            wildcard=NO_RESOURCE,
         )
 
     def _jobs(self) -> list[Permission]:

@@ -57,6 +57,16 @@ LAUNCHING_ROLES = (
 )
 
 
+def administration(*principals: iam.IPrincipal) -> iam.PolicyStatement:
+    """Who administers a key, by default the account, which its IAM policies narrow; nobody decrypts by it."""
+    return iam.PolicyStatement(
+        sid="Administration",
+        principals=[*principals] or [iam.AccountRootPrincipal()],
+        actions=list(ADMINISTRATION),
+        resources=["*"],
+    )
+
+
 def cluster_key_policy(scope: Construct, cluster: str) -> iam.PolicyDocument:
     """The key policy: 5 statements beside administration, none of which gives anyone the key without a condition.
 
@@ -70,12 +80,7 @@ def cluster_key_policy(scope: Construct, cluster: str) -> iam.PolicyDocument:
     ]
     return iam.PolicyDocument(
         statements=[
-            iam.PolicyStatement(
-                sid="Administration",
-                principals=[iam.AccountRootPrincipal()],
-                actions=list(ADMINISTRATION),
-                resources=["*"],
-            ),
+            administration(),
             iam.PolicyStatement(
                 sid="UseThroughServices",
                 principals=[iam.AccountRootPrincipal()],

@@ -12,6 +12,9 @@ from spark_constructs.acknowledgments import acknowledge
 #: Rule of cdk-nag that wants a reason for every wildcard.
 WILDCARD_RULE = "AwsSolutions-IAM5"
 
+#: Why an action that takes no resource is allowed on ``*``.
+NO_RESOURCE = "The action has no resource to name: AWS checks it against every resource or none."
+
 
 class UnreasonedWildcardError(ValueError):
     """A permission with a wildcard that nobody gave a reason for."""

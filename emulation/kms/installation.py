@@ -20,7 +20,8 @@ from emulation.aws.iam_evaluation import (
     evaluate_resource_policy,
     names_principal,
 )
-from emulation.aws.server.callers import Caller, SignatureRefused, caller_of
+from emulation.aws.server.authorization import CALLER
+from emulation.aws.server.callers import Caller
 from emulation.kms import recipient
 from emulation.kms.recipient import Recipient, RecipientRefused
 
@@ -98,11 +99,7 @@ def _for_recipient(answer: str, enclave: Recipient) -> str:
 def _authorise(
     response: KmsResponse, name: str, action: str, parameters: dict[str, Any], enclave: Recipient | None
 ) -> None:
-    try:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        caller = caller_of(request.method, request.url, headers, request.get_data(), response.current_account)
-    except SignatureRefused as error:
-        raise _AccessDenied(str(error), error.code) from None
+    caller: Caller | None = request.environ.get(CALLER)
     if caller is None:
         return
     key = _key(response, name, parameters)

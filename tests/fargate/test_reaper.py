@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import boto3
 import pytest
 
 from emulation.ecs import Account, EmulatedEcs, Permissions
@@ -67,6 +68,8 @@ def reap(ecs: EmulatedEcs, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    # The session that `boto3.client` shares keeps the credentials that it found first, a test's before this one too.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     spec = importlib.util.spec_from_file_location("reaper", project_root() / "assets/fargate-reaper/reaper.py")
     assert spec is not None
     assert spec.loader is not None

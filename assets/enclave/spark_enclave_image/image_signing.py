@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from spark_enclave.attestation.strict_cbor import NO_TAGS
+from spark_enclave.protocol.untagged_cbor import NO_TAGS
 from spark_enclave_image.errors import EifInputError, EifMalformed, EifSignatureInvalid
 
 _PROTECTED_ES384: Final = cbor2.dumps({1: -35})

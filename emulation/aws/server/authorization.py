@@ -30,6 +30,8 @@ _CDK_ROLE = re.compile(
 _log = logging.getLogger("emulation.aws.authorization")
 #: Set in the WSGI environment of requests that come from inside an emulated VPC.
 FROM_HOSTS = "emulation.from_hosts"
+#: Set there, too: the `Caller` whose role signed the request, for services that judge it by policies of their own.
+CALLER = "emulation.caller"
 
 
 def refusal(environ: dict[str, Any], account: str) -> Response | None:
@@ -54,6 +56,7 @@ def refusal(environ: dict[str, Any], account: str) -> Response | None:
             return None
         message = "The security token included in the request is invalid."
         return _answer(scope["service"], environ, 403, "UnrecognizedClientException", message)
+    environ[CALLER] = caller
     if _CDK_ROLE.fullmatch(caller.role_arn):
         return None
     call = read_call(

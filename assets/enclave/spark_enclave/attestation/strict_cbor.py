@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import cbor2
 
 from spark_enclave.attestation.refusals import DuplicateKey, PayloadMalformed, TagRefused, TrailingBytes
+from spark_enclave.protocol.untagged_cbor import NO_TAGS, TagFound
 
 #: The payload is a map that holds a map or a list of plain values.
 _MAX_DEPTH: Final = 2
-
-
-class _TagFound(Exception):
-    pass
-
-
-def _refuse_tag(_decoder: object, _immutable: bool = False) -> NoReturn:
-    raise _TagFound
-
-
-class _EveryTagRefused(Mapping[int, Callable[..., NoReturn]]):
-    """Stands in for cbor2's table of tags, so that no tag is interpreted, not even bignums and dates."""
-
-    def __getitem__(self, tag: int) -> Callable[..., NoReturn]:
-        return _refuse_tag
-
-    def __iter__(self) -> Iterator[int]:
-        raise NotImplementedError("there is no end to the tags")
-
-    def __len__(self) -> int:
-        return 2**64
-
-
-#: For `semantic_decoders` of cbor2.
-NO_TAGS: Final = _EveryTagRefused()
 
 
 def decode(data: bytes, where: str, *, max_depth: int = _MAX_DEPTH) -> object:
@@ -48,7 +23,7 @@ def decode(data: bytes, where: str, *, max_depth: int = _MAX_DEPTH) -> object:
     try:
         value = _decode(stream, max_depth, duplicates=False)
     except cbor2.CBORDecodeError as error:
-        if isinstance(error.__cause__, _TagFound):
+        if isinstance(error.__cause__, TagFound):
             raise TagRefused(f"{where} contains a CBOR tag.") from None
         if _decodes_with_duplicates(data, max_depth):
             raise DuplicateKey(f"{where} has a map with the same key twice.") from None

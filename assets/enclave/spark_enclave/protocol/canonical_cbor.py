@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, NoReturn
+from collections.abc import Mapping
+from typing import Final
 
 import cbor2
 
 from spark_enclave.protocol.refusals import MessageMalformed
+from spark_enclave.protocol.untagged_cbor import NO_TAGS, TagFound
 
 #: A list of maps of lists is the deepest that the protocol has; the decoder counts the value itself too.
 _MAX_DEPTH: Final = 6
 _INT64: Final = range(-(2**63), 2**63)
-
-
-class _TagFound(Exception):
-    pass
-
-
-def _refuse_tag(_decoder: object, _immutable: bool = False) -> NoReturn:
-    raise _TagFound
-
-
-class _EveryTagRefused(Mapping[int, Callable[..., NoReturn]]):
-    """In place of cbor2's table of tags, so that no tag is interpreted."""
-
-    def __getitem__(self, tag: int) -> Callable[..., NoReturn]:
-        return _refuse_tag
-
-    def __iter__(self) -> Iterator[int]:
-        raise NotImplementedError("there is no end to the tags")
-
-    def __len__(self) -> int:
-        return 2**64
-
-
-_NO_TAGS: Final = _EveryTagRefused()
 
 
 def encode(value: object) -> bytes:
@@ -52,11 +29,11 @@ def decode(data: bytes, what: str) -> object:
     """
     try:
         value: object = cbor2.CBORDecoder(
-            io.BytesIO(data), semantic_decoders=_NO_TAGS, max_depth=_MAX_DEPTH, allow_duplicate_keys=False
+            io.BytesIO(data), semantic_decoders=NO_TAGS, max_depth=_MAX_DEPTH, allow_duplicate_keys=False
         ).decode()
         if not _allowed(value) or encode(value) != data:
             raise MessageMalformed(f"The {what} is not in canonical form.")
-    except (cbor2.CBORError, _TagFound, UnicodeError, ValueError, RecursionError, OverflowError, MemoryError):
+    except (cbor2.CBORError, TagFound, UnicodeError, ValueError, RecursionError, OverflowError, MemoryError):
         raise MessageMalformed(f"The {what} is not readable.") from None
     return value
 

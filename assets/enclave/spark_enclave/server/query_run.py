@@ -38,6 +38,7 @@ class QueryRun:
         self._query, self._sealer = query, sealer
         self._chunks: asyncio.Queue[Chunk | None] = asyncio.Queue(_WINDOW)
         self._task: asyncio.Task[None] | None = None
+        self._abandoning: asyncio.Task[None] | None = None
         self._dropped = False
 
     def begin(self, worker: SessionWorker, limits: Mapping[str, int], grant: object, parameters: object) -> None:
@@ -57,12 +58,18 @@ class QueryRun:
         return chunk
 
     async def abandon(self) -> None:
-        """Nobody wants the result any more: stop the query, drop what is there."""
+        """Nobody wants the result any more: stop the query, drop what is there. May be called more than once."""
         if self._task is None:
             return
-        self._task.cancel()
+        if self._abandoning is None:
+            self._abandoning = asyncio.create_task(self._give_up(self._task))
+        # A second cancellation would interrupt the stopping itself, and leave its frames to the next query.
+        await asyncio.shield(self._abandoning)
+
+    async def _give_up(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+            await task
         while not self._chunks.empty():
             self._chunks.get_nowait()
         # Whoever waits for a chunk learns that none comes.

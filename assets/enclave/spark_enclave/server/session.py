@@ -92,7 +92,7 @@ class Session:
             raise WorkerGone("the session has ended")
         try:
             worker = await asyncio.shield(self._worker)
-            if worker.alive:
+            if worker.idle:
                 return worker
             await worker.end()
         except WorkerGone:

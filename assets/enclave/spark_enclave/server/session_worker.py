@@ -76,7 +76,7 @@ class SessionWorker:
     def __init__(self, process: asyncio.subprocess.Process, folder: Path, uid: int | None, users: SessionUsers) -> None:
         self._process, self.uid, self._users = process, uid, users
         self.folder = folder
-        self._ended = False
+        self._ended = self._asked = False
         assert process.stdin is not None  # noqa: S101 (started with pipes)
         assert process.stdout is not None  # noqa: S101
         self._in, self._out = process.stdin, process.stdout
@@ -122,8 +122,13 @@ class SessionWorker:
 
     @property
     def alive(self) -> bool:
-        """Whether it can still be asked."""
+        """Whether it still runs."""
         return not self._ended and self._process.returncode is None
+
+    @property
+    def idle(self) -> bool:
+        """Whether it can be asked: it runs, and nothing of an earlier query can still come out of it."""
+        return self.alive and not self._asked
 
     async def load(self, tables: Sequence[dict[str, object]], seconds: float) -> None:
         """Make these tables known to it; raises TablesRefused, WorkerGone."""
@@ -149,6 +154,9 @@ class SessionWorker:
 
         Whoever stops listening before the end must call `cancel`.
         """
+        if self._asked:
+            raise WorkerGone("the worker still speaks of an earlier query")
+        self._asked = True
         await self._send(
             {"do": "query", "id": number, "sql": sql, "limits": limits, "grant": grant, "parameters": parameters}
         )
@@ -164,6 +172,7 @@ class SessionWorker:
                 continue
             ended = _ending(frame, number)
             if ended is not None:
+                self._asked = False
                 yield ended
                 return
 
@@ -175,6 +184,7 @@ class SessionWorker:
                 while True:
                     frame = await worker_frames.read(self._out)
                     if isinstance(frame, dict) and _ending(frame, number) is not None:
+                        self._asked = False
                         return
         except TimeoutError:
             raise WorkerGone("the worker does not stop a query") from None

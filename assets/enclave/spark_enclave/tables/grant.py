@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from spark_enclave.tables import canonical_cbor
+from spark_enclave.tables import canonical_cbor, signed_payload
 from spark_enclave.tables.manifest import TABLE_ID, VerifiedManifest
 from spark_enclave.tables.refusals import (
     GrantExpired,
@@ -24,6 +23,7 @@ from spark_enclave.tables.refusals import (
     ParametersNotGranted,
     QueryNotGranted,
 )
+from spark_enclave.tables.signed_payload import SignedPayload
 
 _DOMAIN: Final = "sparkvault.grant/1"
 MAX_BYTES: Final = 1024 * 1024
@@ -92,21 +92,19 @@ class Grant:
         """Signed by the owner. Raises OwnerMismatch where `signing_key` is not the owner's."""
         if signing_key.public_key().public_bytes_raw() != self.owner:
             raise OwnerMismatch("The grant names another owner than the one who signs it.")
-        payload = canonical_cbor.encode(
-            {
-                "domain": _DOMAIN,
-                "table": self.table_id,
-                "owner": self.owner,
-                "clients": list(self.clients),
-                "columns": list(self.columns),
-                "queries": [{"sql": query.sql, "parameters": dict(query.parameters)} for query in self.queries],
-                "smallest_group": self.smallest_group,
-                "first_version": self.first_version,
-                "issued": self.issued,
-                "expires": self.expires,
-            }
-        )
-        return SignedGrant(canonical_cbor.encode([payload, signing_key.sign(_signed(payload))]))
+        value = {
+            "domain": _DOMAIN,
+            "table": self.table_id,
+            "owner": self.owner,
+            "clients": list(self.clients),
+            "columns": list(self.columns),
+            "queries": [{"sql": query.sql, "parameters": dict(query.parameters)} for query in self.queries],
+            "smallest_group": self.smallest_group,
+            "first_version": self.first_version,
+            "issued": self.issued,
+            "expires": self.expires,
+        }
+        return SignedGrant(signed_payload.sign(value, signing_key, _DOMAIN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +119,12 @@ def verify_grant(data: bytes, owner_key: bytes) -> Grant:
 
     Raises GrantMalformed, GrantForOtherTable or GrantSignatureInvalid.
     """
-    payload, signature = _parts(data)
-    grant = _parse(payload)
+    signed = _read(data)
+    grant = _parse(signed.payload)
     if grant.owner != owner_key:
         raise GrantForOtherTable(f"The grant on {grant.table_id} is by another owner.")
-    try:
-        Ed25519PublicKey.from_public_bytes(owner_key).verify(signature, _signed(payload))
-    except (InvalidSignature, ValueError):
-        raise GrantSignatureInvalid("The signature of the grant is wrong.") from None
+    if not signed.is_signed_by(owner_key, _DOMAIN):
+        raise GrantSignatureInvalid("The signature of the grant is wrong.")
     return grant
 
 
@@ -190,15 +186,11 @@ def _check_query(grant: Grant, sql: str, parameters: Parameters) -> bool:
     raise QueryNotGranted(f"The grant on {grant.table_id} lists its queries, and this is none of them.")
 
 
-def _signed(payload: bytes) -> bytes:
-    return _DOMAIN.encode("ascii") + b"\0" + payload
-
-
-def _parts(data: bytes) -> tuple[bytes, bytes]:
-    match _decoded(data):
-        case [bytes() as payload, bytes() as signature] if len(signature) == 64:
-            return payload, signature
-    raise _malformed("not a payload and its signature")
+def _read(data: bytes) -> SignedPayload:
+    try:
+        return SignedPayload.read(data, limit=MAX_BYTES)
+    except canonical_cbor.NotCanonical as error:
+        raise _malformed(str(error)) from None
 
 
 def _parse(payload: bytes) -> Grant:

@@ -8,10 +8,9 @@ from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Final, final
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from spark_enclave.tables import canonical_cbor
+from spark_enclave.tables import canonical_cbor, signed_payload
 from spark_enclave.tables.refusals import (
     FileDigestMismatch,
     FileLengthMismatch,
@@ -24,6 +23,7 @@ from spark_enclave.tables.refusals import (
     TableMismatch,
     TableRolledBack,
 )
+from spark_enclave.tables.signed_payload import SignedPayload
 from spark_enclave.tables.table_keys import OWN_KEYS, SALT_BYTES, KeySource, TableKey
 
 #: The name of a manifest in the folder of its table.
@@ -83,8 +83,7 @@ class Manifest:
         """Signed by its owner. Raises OwnerMismatch where `signing_key` is not `owner`'s."""
         if signing_key.public_key().public_bytes_raw() != self.owner:
             raise OwnerMismatch("The manifest names another owner than the one who signs it.")
-        payload = canonical_cbor.encode(self._value())
-        return SignedManifest(canonical_cbor.encode([payload, signing_key.sign(_signed(payload))]))
+        return SignedManifest(signed_payload.sign(self._value(), signing_key, _DOMAIN))
 
     def _value(self) -> dict[str, object]:
         files = [
@@ -183,14 +182,12 @@ def verify_manifest(
     Raises ManifestMalformed, OwnerMismatch, ManifestSignatureInvalid, TableMismatch or TableRolledBack.
     """
     owner = owner_key if isinstance(owner_key, bytes) else owner_key.public_bytes_raw()
-    payload, signature = _parts(data)
-    manifest = _parse(payload)
+    signed = _read(data)
+    manifest = _parse(signed.payload)
     if manifest.owner != owner:
         raise OwnerMismatch(f"The table {manifest.table_id} is signed by another owner.")
-    try:
-        Ed25519PublicKey.from_public_bytes(owner).verify(signature, _signed(payload))
-    except (InvalidSignature, ValueError):
-        raise ManifestSignatureInvalid(f"The signature of the table {manifest.table_id} is wrong.") from None
+    if not signed.is_signed_by(owner, _DOMAIN):
+        raise ManifestSignatureInvalid(f"The signature of the table {manifest.table_id} is wrong.")
     if table_id is not None and manifest.table_id != table_id:
         raise TableMismatch(f"This is the table {manifest.table_id}, not {table_id}.")
     if manifest.version < minimum_version:
@@ -200,15 +197,11 @@ def verify_manifest(
     return VerifiedManifest(manifest=manifest, sha256=hashlib.sha256(data).digest(), seal=_SEAL)
 
 
-def _signed(payload: bytes) -> bytes:
-    return _DOMAIN.encode("ascii") + b"\0" + payload
-
-
-def _parts(data: bytes) -> tuple[bytes, bytes]:
-    match _decoded(data):
-        case [bytes() as payload, bytes() as signature] if len(signature) == 64:
-            return payload, signature
-    raise _malformed("not a payload and its signature")
+def _read(data: bytes) -> SignedPayload:
+    try:
+        return SignedPayload.read(data, limit=MAX_BYTES)
+    except canonical_cbor.NotCanonical as error:
+        raise _malformed(str(error)) from None
 
 
 def _parse(payload: bytes) -> Manifest:
