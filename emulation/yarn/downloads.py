@@ -1,0 +1,87 @@
+"""Fetches what the cluster needs and no Debian 12 has: Hadoop's jars from Maven, gVisor's runsc from the backports."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from emulation.yarn.errors import YarnEmulationError
+from spark_enclave_image import debian_packages
+from sparkvault.project import project_root
+
+MAVEN_CENTRAL = "https://repo1.maven.org/maven2"
+_LOCK = Path(__file__).with_name("hadoop.lock")
+#: Version of all Hadoop jars in the lock, Spark's own.
+HADOOP_VERSION = "3.5.0"
+
+#: Debian's build of gVisor of 2024-07-29 (bookworm-backports): the first in Debian 12 with the platform systrap.
+_RUNSC_URL = "http://deb.debian.org/debian/pool/main/g/golang-gvisor-gvisor/runsc_0.0~20240729.0-4~bpo12+2_amd64.deb"
+_RUNSC_SHA256 = "afdde883e3876ea807e19c708d4432674a20cb10186a7a5b554d62f38ea8de46"
+_TIMEOUT_SECONDS = 600
+
+
+def cache() -> Path:
+    """Folder of what is fetched once and kept."""
+    folder = Path.home() / ".cache" / "sparkvault" / "yarn"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def hadoop_jars(progress: Callable[[str], None]) -> Path:
+    """Folder with Hadoop's daemons and all they need, each jar as its SHA-256 says. Raises YarnEmulationError."""
+    digest = hashlib.sha256(_LOCK.read_bytes()).hexdigest()[:16]
+    folder = cache() / f"hadoop-{digest}"
+    with FileLock(cache() / "hadoop.lock").acquire(timeout=_TIMEOUT_SECONDS):
+        if folder.exists():
+            return folder
+        progress("fetching Hadoop's daemons from Maven (100 MB)")
+        partial = folder.with_suffix(".partial")
+        program = project_root() / "assets" / "spark-images" / "build" / "fetch_jars.py"
+        mirror = os.environ.get("MAVEN_MIRROR", MAVEN_CENTRAL)
+        done = subprocess.run(
+            [sys.executable, str(program), str(_LOCK), mirror, str(partial)],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise YarnEmulationError(
+                f"Hadoop's jars could not be fetched: {done.stderr.strip()}", "set MAVEN_MIRROR to another repository"
+            )
+        # Hadoop looks for its pages' folders on the class path, and there need not be anything in them.
+        for name in ("hdfs", "datanode", "cluster", "node"):
+            (partial / "webapps" / name).mkdir(parents=True, exist_ok=True)
+        partial.replace(folder)
+    return folder
+
+
+def runsc(progress: Callable[[str], None]) -> Path:
+    """gVisor's runtime program. Raises YarnEmulationError."""
+    folder = cache() / f"runsc-{_RUNSC_SHA256[:16]}"
+    program = folder / "usr" / "bin" / "runsc"
+    with FileLock(cache() / "runsc.lock").acquire(timeout=_TIMEOUT_SECONDS):
+        if program.exists():
+            return program
+        progress("fetching gVisor from Debian's backports (7 MB)")
+        try:
+            # By http, as Debian's archive is; what counts is the digest.
+            with urllib.request.urlopen(_RUNSC_URL, timeout=60) as answer:
+                content = answer.read()
+        except OSError as error:
+            raise YarnEmulationError(f"{_RUNSC_URL}: {error}", "is Debian's archive reachable?") from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != _RUNSC_SHA256:
+            raise YarnEmulationError(f"{_RUNSC_URL} has sha256 {found}, and {_RUNSC_SHA256} is pinned", "do not use it")
+        package = folder.with_suffix(".deb")
+        package.write_bytes(content)
+        debian_packages.unpack(package, folder)
+        package.unlink()
+    return program
