@@ -24,6 +24,10 @@ SOURCES = Path(__file__).parent / "fargate"
 REAL_EXECUTORS = 20
 BURST, RATE = 100, 20
 REPORT_INTERVAL_SECONDS = 5.0
+ARCHIVE_SECONDS = 120.0
+EXECUTOR_OPTIONS = "spark.executor.extraJavaOptions"
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+NO_EXECUTORS = {"spark.executor.instances": "0"}
 
 
 def main(arguments: list[str]) -> int:
@@ -53,6 +57,7 @@ def main(arguments: list[str]) -> int:
 def _measure(report: Report, folder: Path, executors: int, real: int) -> None:
     registering = folder / "registering"
     registering.touch()
+    archive = class_archive(folder)
     with EmulatedEcs(account(4.0 * executors), simulate=lambda number: number > real) as ecs:
 
         def register(task: Task) -> None:
@@ -60,15 +65,44 @@ def _measure(report: Report, folder: Path, executors: int, real: int) -> None:
                 with registering.open("a") as lines:
                     lines.write(f"{task.arn}\n")
 
-        ecs.service.watchers.append(register)
-        driver = start_driver(
-            folder, ecs, {"spark.executor.instances": "0"}, "ScaleDriver", str(executors), str(registering)
-        )
+        def launched(task: Task) -> None:
+            if task.number == executors and task.status == "PENDING":
+                report.figures["launch_seconds"] = time.monotonic()  # made a duration by `_follow`
+
+        ecs.service.watchers += [register, launched]
+        options = {EXECUTOR_OPTIONS: f"{QUICK} -XX:SharedArchiveFile={archive}"}
+        driver = start_driver(folder, ecs, NO_EXECUTORS | options, "ScaleDriver", str(executors), str(registering))
         try:
             _follow(report, driver, folder, ecs, executors)
         finally:
             driver.kill()
             driver.wait(10)
+
+
+def class_archive(folder: Path) -> Path:
+    """What an executor loads, as JVMs share it: 20 of them start on a few cores here, not on hosts of their own.
+
+    Raises NotAvailable where the executor that should leave it does not.
+    """
+    archive = folder / "executor.jsa"
+    nobody = folder / "nobody"
+    nobody.touch()
+    with EmulatedEcs(account(4.0)) as ecs:
+        options = {EXECUTOR_OPTIONS: f"{QUICK} -XX:ArchiveClassesAtExit={archive}"}
+        driver = start_driver(folder, ecs, NO_EXECUTORS | options, "ScaleDriver", "1", str(nobody))
+        try:
+            assert driver.stdout is not None  # noqa: S101 - a pipe was asked for
+            for line in driver.stdout:
+                if line.strip() == "registered":
+                    break
+        finally:
+            driver.kill()
+            driver.wait(10)
+        for task in list(ecs.service.tasks.values()):
+            task.over.wait(ARCHIVE_SECONDS)
+    if not archive.is_file():
+        raise NotAvailable("no executor left an archive of its classes:\n" + _end_of(folder / "driver.log"))
+    return archive
 
 
 def account(vcpu_quota: float) -> Account:
@@ -104,7 +138,7 @@ def start_driver(
         "spark.fargate.executor.securityGroups": "sg-0e",
         "spark.fargate.executionRole": role_arn("execution"),
         "spark.executor.memory": "512m",
-        "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        EXECUTOR_OPTIONS: QUICK,
         "spark.driver.host": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.network.timeout": "900s",
@@ -149,8 +183,9 @@ def _follow(report: Report, driver: "subprocess.Popen[str]", folder: Path, ecs: 
         if time.monotonic() > deadline:
             raise WaitTimeout(f"{executors} executors", 600)
     if "registered" not in moments:
-        raise NotAvailable("the driver ended:\n" + (folder / "driver.log").read_text(errors="replace")[-3000:])
+        raise NotAvailable("the driver ended:\n" + _end_of(folder / "driver.log"))
     seconds = moments["registered"] - moments["asked"]
+    launch_seconds = report.figures.pop("launch_seconds") - moments["asked"]
     least_seconds = max(1.0, (executors - BURST) / RATE)
     during = ecs.service.calls - calls
     report.figures |= {
@@ -158,6 +193,9 @@ def _follow(report: Report, driver: "subprocess.Popen[str]", folder: Path, ecs: 
         "seconds": round(seconds, 2),
         "limit_seconds": least_seconds,
         "time_over_limit": round(seconds / least_seconds, 3),
+        # Until ECS had taken the last one; what follows is the start of JVMs on this machine's cores.
+        "launch_seconds": round(launch_seconds, 2),
+        "launch_time_over_limit": round(launch_seconds / least_seconds, 3),
         "runtask_calls": during["RunTask"],
         "runtask_calls_over_least": round(during["RunTask"] / math.ceil(executors / 10), 3),
         "describe_calls": during["DescribeTasks"],
@@ -168,6 +206,10 @@ def _follow(report: Report, driver: "subprocess.Popen[str]", folder: Path, ecs: 
         "throttled_calls": during["throttled"],
         "driver_cpu_seconds": round(sum(process.cpu_times()[:2]) - busy, 2),
     }
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text(errors="replace")[-3000:]
 
 
 def _compiled(folder: Path) -> Path:

@@ -21,13 +21,14 @@ EXECUTORS = 2
 def run(demo: Demo, aws: EmbeddedAws, work: Path) -> None:
     """Deploy, count words, show tasks and price, destroy. In an account of its own: nothing else is in it."""
     with EmbeddedAws(region=aws.region) as account:
-        environment = account.environment({**demo.environment, **{}})
+        environment = account.environment(demo.environment)
         own = Demo(environment, demo.rows)
         options = ["--config", CONFIGURATION, "--yes"]
         own.headline("Fargate 1: deploy the stack with the real CDK CLI into an emulated AWS account")
         bootstrap(account, [ROOT / "node_modules" / ".bin" / "cdk"])
         own.run(SPARKVAULT, "deploy", *options, shown=f"sparkvault deploy {' '.join(options)}")
-        with deployed_ecs(account, work / "fargate") as ecs:
+        with deployed_ecs(account, work / "fargate") as deployed:
+            ecs = deployed.emulated
             count_words(Demo(environment | {"AWS_ENDPOINT_URL_ECS": ecs.endpoint}, demo.rows), ecs, work)
         own.headline("Fargate 3: destroy the stack")
         own.run(SPARKVAULT, "destroy", *options, shown=f"sparkvault destroy {' '.join(options)}")
@@ -48,7 +49,8 @@ def count_words(demo: Demo, ecs: EmulatedEcs, work: Path) -> None:
         str(text),
         shown=f"aws s3 cp {text.name} s3://…/tenants/default/text.txt",
     )
-    submission = ["submit", *target, "--num-executors", str(EXECUTORS), "examples/word_count.py"]
+    flags = ["--num-executors", str(EXECUTORS), "--conf", "spark.log.level=WARN"]
+    submission = ["submit", *target, *flags, "examples/word_count.py"]
     printed = demo.run(
         *(SPARKVAULT, *submission, f"{bucket}/tenants/default/text.txt", "--top", str(TOP)),
         shown=f"sparkvault {' '.join(submission)} s3a://…/tenants/default/text.txt --top {TOP}",

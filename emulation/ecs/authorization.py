@@ -53,7 +53,7 @@ def _task(
     service: "EcsService", name: str, wanted: Mapping[str, Any], of_cluster: dict[str, str]
 ) -> tuple[str, Conditions]:
     """A task's ARN, and its tags as condition keys; one that is not there has none."""
-    task = next((task for arn, task in list(service.tasks.items()) if name in (arn, task.id)), None)
+    task = service.task(name)
     if task is None:
         return service.account.arn(f"task/{cluster_name(wanted)}/{name.rpartition('/')[2]}"), of_cluster
     return task.arn, of_cluster | {f"aws:ResourceTag/{tag['key']}": tag["value"] for tag in task.tags}

@@ -13,6 +13,7 @@ from emulation.aws import EmbeddedAws
 from emulation.aws.environment import ACCESS_KEY_ID
 from emulation.aws.iam_evaluation import Decision, PolicyDocument, Request, evaluate
 from emulation.ecs.account import ACCOUNT_ID, Account, Permissions
+from emulation.ecs.deployed_rules import TaskRules
 from emulation.ecs.image_folder import ImageFolder
 from emulation.ecs.server import EmulatedEcs
 from emulation.ecs.task import Task
@@ -23,8 +24,9 @@ DEPLOYER = f"arn:aws:iam::{ACCOUNT_ID}:root"
 #: How often what tasks print is carried to CloudWatch Logs, in seconds.
 SHIP_SECONDS = 0.3
 
-#: CloudWatch Logs API reference, PutLogEvents: events of one call; characters of one, well below its bytes.
-_EVENTS_MAX, _EVENT_CHARACTERS = 1000, 60_000
+#: The awslogs driver's largest event in bytes (longer lines become several); what CloudWatch Logs takes in one call:
+#: events, bytes with 26 for each event (API reference, PutLogEvents).
+_EVENT_BYTES, _CALL_EVENTS, _CALL_BYTES, _OVERHEAD_BYTES = 262_118, 1000, 1_048_576, 26
 
 
 @dataclass
@@ -38,11 +40,12 @@ class DeployedAccount(Account):
     _sessions: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def may(self, who: str, action: str, resource: str, conditions: Mapping[str, str] | None = None) -> bool:
-        """Whether IAM lets the principal."""
+        """Whether IAM lets the principal, a role or a session of one."""
         if who == DEPLOYER:
             return True
-        context = {**(conditions or {}), "aws:userid": self.user_ids.get(who, who), "aws:PrincipalArn": who}
-        return evaluate(self._policies_of(who), Request(action, resource, context)) is Decision.ALLOWED
+        role = role_of(who)
+        context = {**(conditions or {}), "aws:userid": self.user_ids.get(who, who), "aws:PrincipalArn": role}
+        return evaluate(self._policies_of(role), Request(action, resource, context)) is Decision.ALLOWED
 
     def credentials(self, task: Task) -> dict[str, str]:
         """A session of the task's role."""
@@ -56,8 +59,9 @@ class DeployedAccount(Account):
         assert self.aws is not None  # noqa: S101 - always given
         answer = self.aws.client("sts").assume_role(RoleArn=role, RoleSessionName=name)
         made = answer["Credentials"]
-        self.users[made["AccessKeyId"]] = role
-        self.user_ids[role] = answer["AssumedRoleUser"]["AssumedRoleId"]
+        session = answer["AssumedRoleUser"]
+        self.users[made["AccessKeyId"]] = session["Arn"]
+        self.user_ids[session["Arn"]] = session["AssumedRoleId"]
         return {
             "RoleArn": role,
             "AccessKeyId": made["AccessKeyId"],
@@ -80,8 +84,23 @@ class DeployedAccount(Account):
         return self._policies[role]
 
 
+def role_of(principal: str) -> str:
+    """The role's ARN of a role or of a session of it (`assumed-role/NAME/SESSION`)."""
+    kind, _, rest = principal.partition(":assumed-role/")
+    return f"{kind.replace(':sts:', ':iam:')}:role/{rest.partition('/')[0]}" if rest else principal
+
+
+@dataclass(frozen=True)
+class DeployedEcs:
+    """ECS over a deployed account, with who signs in there and what the account's rules do about tasks."""
+
+    emulated: EmulatedEcs
+    account: DeployedAccount
+    rules: TaskRules
+
+
 @contextlib.contextmanager
-def deployed_ecs(aws: EmbeddedAws, folder: Path, *, vcpu_quota: float = 64) -> Iterator[EmulatedEcs]:
+def deployed_ecs(aws: EmbeddedAws, folder: Path, *, vcpu_quota: float = 64) -> Iterator[DeployedEcs]:
     """ECS for what is deployed in `aws`: tasks are processes in the image's place, their output goes to its logs."""
     image = ImageFolder(folder, aws.endpoint)
     account = _account(aws, vcpu_quota)
@@ -96,9 +115,11 @@ def deployed_ecs(aws: EmbeddedAws, folder: Path, *, vcpu_quota: float = 64) -> I
         for arn in known.list_task_definitions()["taskDefinitionArns"]:
             ecs.service.definitions[arn] = known.describe_task_definition(taskDefinition=arn)["taskDefinition"]
         shipper = LogShipper(aws, ecs)
+        rules = TaskRules(aws, ecs, account)
         try:
-            yield ecs
+            yield DeployedEcs(ecs, account, rules)
         finally:
+            rules.stop()
             shipper.stop()
 
 
@@ -167,7 +188,22 @@ class LogShipper:
             with contextlib.suppress(self._logs.exceptions.ResourceAlreadyExistsException):
                 self._logs.create_log_stream(**place)
         now = int(time.time() * 1000)
-        lines = [line[:_EVENT_CHARACTERS] or " " for line in whole.decode(errors="replace").splitlines()]
-        for start in range(0, len(lines), _EVENTS_MAX):
-            events = [{"timestamp": now, "message": line} for line in lines[start : start + _EVENTS_MAX]]
+        for messages in calls_of(whole):
+            events = [{"timestamp": now, "message": message} for message in messages]
             self._logs.put_log_events(**place, logEvents=events)
+
+
+def calls_of(output: bytes) -> Iterator[list[str]]:
+    """The events of each call that carries this output."""
+    call: list[str] = []
+    size = 0
+    for line in output.splitlines():
+        for start in range(0, max(1, len(line)), _EVENT_BYTES):
+            piece = line[start : start + _EVENT_BYTES]
+            if call and (len(call) == _CALL_EVENTS or size + len(piece) + _OVERHEAD_BYTES > _CALL_BYTES):
+                yield call
+                call, size = [], 0
+            call.append(piece.decode(errors="replace") or " ")
+            size += len(piece) + _OVERHEAD_BYTES
+    if call:
+        yield call

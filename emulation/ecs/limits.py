@@ -40,6 +40,7 @@ def call_paces() -> dict[str, Pace]:
         "RunTask": Pace(20, 20),
         "StopTask": modify,
         "DescribeTasks": read,
+        "ExecuteCommand": Pace(50, 20),
         "ListTasks": read,
         "DescribeClusters": Pace(50, 20),
         "RegisterTaskDefinition": definitions,

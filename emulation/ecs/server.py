@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from emulation.ecs.account import Account
+from emulation.ecs.containers import Containers
 from emulation.ecs.errors import EcsError
 from emulation.ecs.faults import Faults
 from emulation.ecs.service import EcsService, Timings
@@ -32,7 +33,7 @@ class EmulatedEcs:
 
     Signatures are not verified: who calls is told by the access key, as declared in the account. ``endpoints`` are
     variables that every task gets, as an AWS network would lead it to the services. ``image``: paths in the image →
-    where this machine has that, in place of a container's root file system.
+    where this machine has that, in place of a container's root file system; ``containers``: run tasks in such instead.
     """
 
     def __init__(
@@ -44,11 +45,19 @@ class EmulatedEcs:
         timings: Timings | None = None,
         simulate: Callable[[int], bool] = lambda number: False,
         image: Mapping[str, str] | None = None,
+        containers: Containers | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="emulated-ecs-"))
         base = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(endpoints or {})
         self.service = EcsService(
-            account, self.folder, base, faults=faults, timings=timings, simulate=simulate, image=image
+            account,
+            self.folder,
+            base,
+            faults=faults,
+            timings=timings,
+            simulate=simulate,
+            image=image,
+            containers=containers,
         )
         self._server = _Server(("127.0.0.1", 0), self.service)
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
@@ -95,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Task metadata (version 4) and the credentials of a task's role."""
         _, kind, identity, *rest = [*self.path.split("/"), "", ""]
-        task = next((task for task in list(self.server.service.tasks.values()) if task.id == identity), None)
+        task = self.server.service.task(identity)
         if task is None:
             self._answer(404, {"message": "no such task"})
         elif kind == "v4":
@@ -111,8 +120,10 @@ class _Handler(BaseHTTPRequestHandler):
         found = _CREDENTIAL.search(self.headers.get("Authorization", ""))
         key = found[1] if found else ""
         service = self.server.service
+        if key in service.account.users:
+            return service.account.users[key]
         role = next((task.role for task in list(service.tasks.values()) if task.access_key == key), None)
-        return role or service.account.users.get(key, f"unknown access key {key}")
+        return role or f"unknown access key {key}"
 
     def _answer(self, status: int, data: dict[str, Any]) -> None:
         body = json.dumps(data).encode()

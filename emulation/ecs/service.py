@@ -15,8 +15,10 @@ from typing import Any
 from emulation.ecs.account import Account
 from emulation.ecs.authorization import checks_of
 from emulation.ecs.clockwork import Clockwork
+from emulation.ecs.containers import Containers
 from emulation.ecs.definitions import check_definition, check_run, check_size, cluster_name
 from emulation.ecs.errors import EcsError, client_error, denied, invalid, throttled
+from emulation.ecs.exec_sessions import ExecSessions, agent_may_connect
 from emulation.ecs.faults import NO_CAPACITY, OUT_OF_MEMORY, SPOT_NOTICE, Faults
 from emulation.ecs.limits import call_paces, launch_pace
 from emulation.ecs.task import Task
@@ -45,8 +47,10 @@ class EcsService:
         timings: Timings | None = None,
         simulate: Callable[[int], bool] = lambda number: False,
         image: Mapping[str, str] | None = None,
+        containers: Containers | None = None,
     ) -> None:
         self.image = dict(image or {})
+        self.containers = containers
         self.account = account
         self.folder = folder
         self.base = dict(base)
@@ -60,12 +64,14 @@ class EcsService:
         self.watchers: list[Callable[[Task], None]] = []
         self.at = ""  # where the server listens; for the addresses that a task is given
         self.tagged: dict[str, list[dict[str, str]]] = {}
+        self._arns: dict[str, str] = {}  # by id
         self._tokens: dict[str, tuple[dict[str, Any], list[Task]]] = {}
         self._paces = call_paces()
         self._launches = launch_pace()
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
         self._clock = Clockwork()
+        self._exec = ExecSessions()
 
     # ------------------------------------------------------------------ calls
     def call(self, action: str, wanted: dict[str, Any], who: str) -> Answer:
@@ -147,14 +153,15 @@ class EcsService:
     ) -> tuple[list[Task], list[dict[str, str]]]:
         made: list[Task] = []
         failures: list[dict[str, str]] = []
+        used = sum(int(task.cpu) / 1024 for task in self.tasks.values() if task.desired == "RUNNING")
         for _ in range(count):
-            used = sum(int(task.cpu) / 1024 for task in self.tasks.values() if task.desired == "RUNNING")
             if self.faults.without_capacity or self.faults.chance(self.faults.partial):
                 failures.append({"reason": NO_CAPACITY})
             elif used + int(cpu) / 1024 > self.account.vcpu_quota:
                 failures.append({"reason": "You've reached the limit on the number of vCPUs you can run concurrently"})
             else:
                 made.append(self._start(wanted, definition, cpu, memory))
+                used += int(cpu) / 1024
         return made, failures
 
     def _StopTask(self, wanted: dict[str, Any], who: str) -> Answer:
@@ -164,6 +171,24 @@ class EcsService:
         self.stop(task, "UserInitiated", wanted.get("reason") or "Task stopped by user")
         return {"task": task.described()}
 
+    def _ExecuteCommand(self, wanted: dict[str, Any], who: str) -> Answer:
+        if wanted.get("interactive") is not True:
+            raise invalid("Interactive is the only mode supported currently.")
+        task = self._find(wanted.get("task", ""))
+        if task is None:
+            raise invalid("The referenced task was not found.")
+        if wanted.get("container", task.container) != task.container:
+            raise invalid(f"container {wanted['container']} is not in the task.")
+        session = self._exec.open(task, self._on_this_machine(str(wanted["command"])))
+        return {
+            "clusterArn": task.cluster_arn,
+            "containerArn": task.described()["containers"][0]["containerArn"],
+            "containerName": task.container,
+            "interactive": True,
+            "session": session,
+            "taskArn": task.arn,
+        }
+
     def _DescribeTasks(self, wanted: dict[str, Any], who: str) -> Answer:
         asked = wanted.get("tasks", [])
         if not 1 <= len(asked) <= 100:
@@ -172,7 +197,7 @@ class EcsService:
             raise EcsError("ServerException", "These errors are usually caused by a server issue.", 500)
         found = {arn: self._find(arn) for arn in asked}
         return {
-            "tasks": [task.described() for task in found.values() if task],
+            "tasks": [task.described("TAGS" in wanted.get("include", [])) for task in found.values() if task],
             "failures": [{"arn": arn, "reason": "MISSING"} for arn, task in found.items() if not task],
         }
 
@@ -249,8 +274,15 @@ class EcsService:
             launch_type=wanted.get("launchType"),
             visible_at=time.monotonic() + self.faults.missing_seconds,
             access_key=f"ASIA{identity[:16].upper()}",
+            exec_enabled=bool(wanted.get("enableExecuteCommand")),
+            containers=self.containers,
+            runtime_id=f"{identity}-{int(identity[:8], 16)}",
         )
+        # A root file system that is read-only leaves the agent no place to write (ECS developer guide, "ECS Exec").
+        read_only = bool(container.get("readonlyRootFilesystem"))
+        task.agent_connects = task.exec_enabled and not read_only and agent_may_connect(self.account, task.role)
         self.tasks[task.arn] = task
+        self._arns[task.id] = task.arn
         failure = self.faults.next_start_failure()
         if not failure and self.account.subnets[task.subnet] <= 0:
             failure = (
@@ -292,6 +324,7 @@ class EcsService:
         assert process is not None  # noqa: S101 - launched just before
         code = process.wait()
         task.send(signal.SIGKILL)  # what it left behind in its group ends with the container
+        task.end_what_entered()
         with self._lock:
             if not task.stop_code:
                 task.stop_code, task.stopped_reason = "EssentialContainerExited", "Essential container in task exited"
@@ -351,8 +384,10 @@ class EcsService:
     def close(self) -> None:
         """End everything."""
         self._clock.stop()
+        self._exec.stop()
         for task in list(self.tasks.values()):
             task.send(signal.SIGKILL)
+            task.end_what_entered()
             if task.process is not None:
                 try:
                     task.process.wait(10)
@@ -362,8 +397,12 @@ class EcsService:
     # --------------------------------------------------------------- internals
     def _find(self, name: str) -> Task | None:
         """A task by ARN or id, if ECS knows it yet."""
-        task = next((task for arn, task in list(self.tasks.items()) if name in (arn, task.id)), None)
+        task = self.task(name)
         return task if task and task.visible_at <= time.monotonic() else None
+
+    def task(self, name: str) -> Task | None:
+        """A task by ARN or id, whether ECS would show it already or not."""
+        return self.tasks.get(self._arns.get(name.rpartition("/")[2], ""))
 
     def _definition(self, name: str) -> dict[str, Any]:
         """By ARN, `family:revision` or family (its latest active revision)."""

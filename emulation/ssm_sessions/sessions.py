@@ -65,6 +65,8 @@ class Session:
     plan: SessionPlan
     token: str = field(default_factory=lambda: secrets.token_urlsafe(48), repr=False)
     document: str = ""
+    #: Where the machine notes which process the session's command is.
+    notes: str = "/run"
     started: float = field(default_factory=time.time)
     opened: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
@@ -99,7 +101,15 @@ class Sessions:
         machine = self._find(given["Target"])
         if machine is None:
             raise SsmError("TargetNotConnected", f"{given['Target']} is not connected.")
-        session = Session(f"{caller}-{secrets.token_hex(9)[:17]}", given["Target"], machine, plan, document=name)
+        return self.open(Session(_new_id(caller), given["Target"], machine, plan, document=name))
+
+    def open_command(self, target: str, machine: Machine, command: str, caller: str, notes: str) -> dict[str, Any]:
+        """A command line on a terminal of a machine: what other services, such as ECS Exec, start sessions for."""
+        plan = SessionPlan("InteractiveCommands", {"commands": command, "runAsElevated": False})
+        return self.open(Session(_new_id(caller), target, machine, plan, notes=notes))
+
+    def open(self, session: Session) -> dict[str, Any]:
+        """Its id, token, and the address of its data channel."""
         self._sessions[session.id] = session
         stream = f"ws://127.0.0.1:{self._port}/v1/data-channel/{session.id}?role=publish_subscribe"
         return {"SessionId": session.id, "TokenValue": session.token, "StreamUrl": stream}
@@ -165,6 +175,10 @@ class Sessions:
         return session
 
 
+def _new_id(caller: str) -> str:
+    return f"{caller}-{secrets.token_hex(9)[:17]}"
+
+
 def _handshake(channel: DataChannel, messages: Any, session: Session) -> bool:
     """Tells the plugin what kind of session this is; False where it cannot do that."""
     properties = dict(session.plan.properties) if session.plan.kind == "Port" else None
@@ -194,7 +208,7 @@ class _Terminal:
 
     def run(self, messages: Any) -> None:
         """Until the command or the session ends, or the client goes."""
-        marker = f"/run/ssm-session-{self._session.id}"
+        marker = f"{self._session.notes}/ssm-session-{self._session.id}"
         # What the real agent does by closing the terminal: whoever holds it is told, with everything that it started.
         command = (
             f"echo $$ > {shlex.quote(marker)}; exec sh -c {shlex.quote(self._session.plan.properties['commands'])}"

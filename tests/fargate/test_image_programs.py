@@ -1,6 +1,7 @@
 """The programs of the image for Fargate: how a driver ends, when a shell's container ends, which spark-submit runs."""
 
 import os
+import pty
 import subprocess
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sparkvault.project import project_root
+from tests.support.local_cluster import wait_until
 
 PROGRAMS = project_root() / "assets" / "spark-images" / "fargate"
 
@@ -111,16 +113,37 @@ def test_the_old_credentials_class_becomes_the_tasks_role(spark_home: Path) -> N
     assert f"{setting}=software.amazon.awssdk.auth.credentials.ContainerCredentialsProvider" in lines
 
 
+def waiting(folder: Path, seconds: int) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [str(PROGRAMS / "wait-for-shell"), str(seconds)],
+        env={"PATH": os.environ["PATH"], "TMPDIR": str(folder), "SPARKVAULT_SHELL_POLL": "0.1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
 def test_a_shells_container_ends_with_the_shell(tmp_path: Path) -> None:
-    ended = Path("/tmp/sparkvault-shell-ended")
+    ended = tmp_path / "sparkvault-shell-ended"
     ended.touch()  # what an earlier shell left behind is removed first, and then the new one is waited for
-    with subprocess.Popen(
-        [str(PROGRAMS / "wait-for-shell"), "5"], env={"PATH": os.environ["PATH"], "SPARKVAULT_SHELL_POLL": "0.1"}
-    ) as process:
-        deadline = time.monotonic() + 30
-        while ended.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        ended.write_text("4\n")
+    with waiting(tmp_path, 300) as process:
+        wait_until("the old mark to go", lambda: not ended.exists(), 30)
+        shell = run("shell", "sh", "-c", "exit 4", folder=tmp_path, TMPDIR=str(tmp_path))
+        assert shell.returncode == 4
         assert process.wait(30) == 4
-    ended.unlink()
+
+
+def test_a_shell_that_nobody_uses_ends(tmp_path: Path) -> None:
+    terminal, other_end = pty.openpty()
+    name = os.ttyname(other_end)
+    (tmp_path / "sparkvault-shell-terminal").write_text(name)
+    with waiting(tmp_path, 3) as process:
+        began = time.monotonic()
+        while time.monotonic() - began < 5:
+            os.utime(name)  # what the kernel does at use, every eight seconds
+            assert process.poll() is None, "a shell in use was ended"
+            time.sleep(0.2)
+        assert process.wait(30) == 0
+        assert process.stdout is not None
+        assert "nobody has used this shell for 3 seconds" in process.stdout.read()
+    os.close(terminal)
+    os.close(other_end)

@@ -13,8 +13,6 @@ from emulation.ecs.account import role_arn
 from emulation.ecs.image_folder import ImageFolder
 from tests.fargate.world import DRIVER, EXECUTION, EXECUTOR, MASTER, World, declared_account
 
-pytestmark = pytest.mark.campaign
-
 COMMAND = Path(__file__).parent / "old_commands" / "cluster_mode.sh"
 LAUNCHER = role_arn("launcher")
 
@@ -109,8 +107,12 @@ def test_cluster_mode_works_as_it_stood(old: Old, world: World) -> None:
     assert old.ecs.service.running() == []
 
 
-@pytest.mark.campaign
-@pytest.mark.parametrize("options", [ENCRYPTION, ENCRYPTION + " " + SHUFFLE], ids=["encryption", "shuffle"])
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(ENCRYPTION, marks=pytest.mark.campaign), ENCRYPTION + " " + SHUFFLE],
+    ids=["encryption", "shuffle"],
+)
 def test_cluster_mode_works_with_what_could_be_added(old: Old, world: World, options: str) -> None:
     answer = old.run(options.format(key=world.key))
     assert answer.returncode == 0, answer.stdout + answer.stderr + old.driver_log()[-4000:]

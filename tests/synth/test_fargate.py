@@ -168,6 +168,28 @@ class TestSubmitters:
             assert self.allowed("s3:GetObject", file, **{"s3:ExistingObjectTag/sparkvault:tenant": tenant}) is allowed
 
 
+class TestTheJobBucket:
+    def test_shuffle_files_that_nobody_removed_expire_for_every_tenant(self) -> None:
+        storage = synthesised("serverless").template("Storage")
+        rules = [
+            rule
+            for resource in storage["Resources"].values()
+            if resource["Type"] == "AWS::S3::Bucket"
+            for rule in resource["Properties"]["LifecycleConfiguration"]["Rules"]
+        ]
+        found = {rule["Prefix"]: rule for rule in rules if rule.get("Prefix", "").endswith("/shuffle/")}
+        families = {resource["Properties"]["Family"] for resource in _task_definitions()}
+        tenants = {family.removeprefix("serverless-fargate-").rpartition("-")[0] for family in families}
+        assert found.keys() == {f"tenants/{tenant}/shuffle/" for tenant in tenants}
+        for rule in found.values():
+            assert rule["ExpirationInDays"] == 1
+            assert rule["NoncurrentVersionExpiration"]["NoncurrentDays"] == 1
+
+
+def _task_definitions() -> list[dict[str, Any]]:
+    return [one for one in template()["Resources"].values() if one["Type"] == "AWS::ECS::TaskDefinition"]
+
+
 class TestTheConstruct:
     def alone(self, **changes: Any) -> Synthesised:
         def build(stack: Any) -> None:

@@ -68,6 +68,8 @@ def driver_task(
         "spark.executor.memory": f"{heap_mib(configured.executor, share)}m",
         "spark.driver.memory": f"{heap_mib(configured.driver, share)}m",
         "spark.hadoop.fs.s3a.endpoint.region": place.region,
+        # A tenant may list its own prefix only: what lies above it is not asked whether it is a file.
+        "spark.hadoop.fs.s3a.performance.flags": "mkdir",
         "spark.eventLog.enabled": "true",
         "spark.storage.decommission.fallbackStorage.path": f"{own}/shuffle/",
         "spark.storage.decommission.fallbackStorage.cleanUp": "true",

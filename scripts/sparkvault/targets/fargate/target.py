@@ -1,5 +1,6 @@
 """Target `fargate`: files go into the job bucket, the driver is a task, CloudWatch shows its output."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -36,9 +37,11 @@ IN_PLACE = frozenset(("s3a", "local"))
 #: How often a driver is looked at while its output is followed, in seconds.
 LOOK_SECONDS = 2.0
 
-#: How long ECS may take to know a task, a shell to start (an image has to be pulled), a cancelled driver to end.
+#: How long ECS may take to know a task, a shell to start (an image has to be pulled), a shell's container to end once
+#: the terminal is back, a cancelled driver to end.
 MISSING_SECONDS = 60.0
 SHELL_SECONDS = 300.0
+SHELL_END_SECONDS = 20.0
 CANCEL_SECONDS = 240.0
 
 
@@ -225,7 +228,7 @@ class FargateTarget:
             raise UsageError("a shell takes no files of this machine", "put them into S3 and give s3a:// addresses")
         flags = take_settings(submission.spec.spark_arguments)
         task = self._settings(submission, flags.settings)
-        idle = self._deployment.fargate.shell_idle_timeout_minutes
+        idle = self._deployment.fargate.shell_idle_timeout_minutes * 60
         # The container waits to be entered; unused for so long it ends by itself, whatever becomes of this process.
         record = self._start(submission, task, "shell", [DRIVER_PROGRAM, "/opt/fargate/wait-for-shell", str(idle)])
         say(f"shell {spec.id} is starting on {self.name}")
@@ -234,7 +237,12 @@ class FargateTarget:
             started = self._wait_for_agent(record)
             command = shell_command(language, task.settings, flags.others, self._place.master)
             session = self._tasks.execute_command(started, "spark-shell", command)
-            return run_session(self._account, session["session"], self._exec_target(started))
+            code = run_session(self._account, session["session"], self._exec_target(started))
+            # The plugin does not say how the shell ended; its container does, as it ends with the shell.
+            with contextlib.suppress(WaitTimeout):
+                ended = self._wait(spec.id, SHELL_END_SECONDS, "to end", lambda one: one.state.ended)
+                return code if ended.exit_code is None else ended.exit_code
+            return code
         finally:
             self.cancel(spec.id)
 

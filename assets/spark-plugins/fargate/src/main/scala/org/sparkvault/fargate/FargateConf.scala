@@ -46,9 +46,10 @@ object FargateConf {
    * Reads and checks.
    *
    * @param all the application's settings, ours and Spark's
+   * @param neededToo what this caller cannot do without, beside what every application needs
    * @throws SettingsRefused with every problem
    */
-  def read(master: String, all: Map[String, String]): FargateConf = {
+  def read(master: String, all: Map[String, String], neededToo: Seq[Setting] = Nil): FargateConf = {
     val region = sys.env.get("AWS_REGION").orElse(sys.env.get("AWS_DEFAULT_REGION"))
     val ours = all.filter { case (name, _) => name.startsWith("spark.fargate.") || name.startsWith("spark.authenticate.kms.") }
     val (place, placeProblems) = master match {
@@ -68,15 +69,15 @@ object FargateConf {
     val wrong = Settings.all.flatMap { setting =>
       ours.get(setting.name).flatMap(value => setting.check(value).map(rule => s"${setting.name}=$value: $rule"))
     }
-    val problems = placeProblems ++ unknown ++ wrong ++ missing(conf) ++ security(conf, all)
+    val problems = placeProblems ++ unknown ++ wrong ++ missing(conf, neededToo) ++ security(conf, all)
     if (problems.nonEmpty) throw new SettingsRefused(problems)
     conf
   }
 
-  private def missing(conf: FargateConf): Seq[String] = {
-    val always = Seq(Settings.Subnets, Settings.Groups)
+  private def missing(conf: FargateConf, neededToo: Seq[Setting]): Seq[String] = {
+    val always = Seq(Settings.Subnets, Settings.Groups) ++ neededToo
     val unlessDefined = if (conf.get(Settings.TaskDefinition).isDefined) Nil else Seq(Settings.Image, Settings.ExecutionRole)
-    (always ++ unlessDefined).filter(conf.get(_).isEmpty).map(setting => s"${setting.name} is needed: ${setting.meaning}")
+    (always ++ unlessDefined).distinct.filter(conf.get(_).isEmpty).map(setting => s"${setting.name} is needed: ${setting.meaning}")
   }
 
   private def security(conf: FargateConf, all: Map[String, String]): Seq[String] = if (conf.insecure) Nil else {

@@ -13,7 +13,7 @@ import org.apache.spark.scheduler.cluster.fargate.FargateClusterManager
 object FargateDriver {
 
   def main(arguments: Array[String]): Unit = {
-    val asked = settings(arguments.toList)
+    val asked = SubmitArguments.settings(arguments.toList)
     val tenant = sys.env.getOrElse("SPARK_FARGATE_TENANT", asked.getOrElse(Settings.Tenant.name, Settings.Tenant.default))
     val application = sys.env.get("SPARK_FARGATE_APPLICATION").orElse(asked.get("spark.app.id"))
       .getOrElse(FargateClusterManager.newApplicationId())
@@ -50,14 +50,6 @@ object FargateDriver {
   private def region(master: String): Option[String] =
     if (FargateConf.isOurs(master)) Some(master.stripPrefix("spark-fargate://").takeWhile(_ != '/')).filter(_.nonEmpty)
     else None
-
-  /** `--conf` and `--master` among spark-submit's arguments. */
-  private def settings(arguments: List[String]): Map[String, String] = arguments match {
-    case ("--conf" | "-c") :: s"$name=$value" :: rest => settings(rest) + (name -> value)
-    case "--master" :: master :: rest => settings(rest) + ("--master" -> master)
-    case _ :: rest => settings(rest)
-    case Nil => Map.empty
-  }
 
   private def put(name: String, value: String): Unit = {
     System.setProperty(name, value)

@@ -41,15 +41,13 @@ object FargateSubmit {
   }
 
   private def submit(arguments: Seq[String]): Int = {
-    val asked = settings(arguments.toList)
+    val asked = SubmitArguments.settings(arguments.toList)
     val master = asked.getOrElse("--master", "")
     val key = asked.get(Settings.Key.name).orElse(sys.env.get("SPARK_FARGATE_KEY"))
     val switches = Seq("spark.authenticate", "spark.network.crypto.enabled", "spark.io.encryption.enabled")
     val conf = FargateConf.read(master,
-      switches.map(_ -> "true").toMap ++ key.map(Settings.Key.name -> _) ++ (asked - "--master"))
-    val missing = Seq(Settings.Image, Settings.ExecutionRole, Settings.DriverRole, Settings.DriverSubnets, Settings.DriverGroups)
-      .filter(conf.get(_).isEmpty).map(setting => s"${setting.name} is needed for --deploy-mode cluster: ${setting.meaning}")
-    if (missing.nonEmpty) throw new SettingsRefused(missing)
+      switches.map(_ -> "true").toMap ++ key.map(Settings.Key.name -> _) ++ (asked - "--master"),
+      Seq(Settings.Image, Settings.ExecutionRole, Settings.DriverRole, Settings.DriverSubnets, Settings.DriverGroups))
     val size = driverSize(asked)
     val application = FargateClusterManager.newApplicationId()
     val ecs = new Ecs(conf, application)
@@ -119,7 +117,7 @@ object FargateSubmit {
     val tags = Seq("sparkvault:application" -> application, "sparkvault:tenant" -> conf(Settings.Tenant)) ++ conf.tags
     val answer = client.runTask(RunTaskRequest.builder()
       .cluster(conf.cluster).taskDefinition(definition).count(1).launchType(LaunchType.FARGATE)
-      .platformVersion(conf(Settings.Platform)).clientToken(s"$application-d").startedBy(s"$application-driver".take(36))
+      .platformVersion(conf(Settings.Platform)).clientToken(s"$application-d").startedBy(startedBy(application))
       .networkConfiguration(NetworkConfiguration.builder().awsvpcConfiguration(network).build())
       .overrides(TaskOverride.builder().cpu(size.cpuUnits.toString).memory(size.memoryMib.toString)
         .containerOverrides(inside).build())
@@ -129,6 +127,9 @@ object FargateSubmit {
     answer.tasks().asScala.headOption.map(_.taskArn()).getOrElse(throw new SettingsRefused(
       answer.failures().asScala.map(failure => s"ECS does not start the driver: ${failure.reason()}${Ending.remedy(failure.reason())}").toSeq))
   }
+
+  /** Another than its executors have: at its end a driver stops all that its application's id has started. */
+  private def startedBy(application: String): String = s"driver-${application.stripPrefix("spark-")}".take(36)
 
   /** The task's exit code, once it has ended; says when its state changes from the one that was shown last. */
   @tailrec
@@ -153,17 +154,6 @@ object FargateSubmit {
     sys.env.get("AWS_ENDPOINT_URL_ECS").orElse(sys.env.get("AWS_ENDPOINT_URL"))
       .foreach(address => builder.endpointOverride(URI.create(address)))
     builder.build()
-  }
-
-  /** `--conf`, `--master` and the flags for the driver's size, up to the application. */
-  private def settings(arguments: List[String]): Map[String, String] = arguments match {
-    case ("--conf" | "-c") :: s"$name=$value" :: rest => settings(rest) + (name -> value)
-    case "--master" :: master :: rest => settings(rest) + ("--master" -> master)
-    case "--driver-memory" :: value :: rest => settings(rest) + ("spark.driver.memory" -> value)
-    case "--driver-cores" :: value :: rest => settings(rest) + ("spark.driver.cores" -> value)
-    case ("run-example" | "--verbose" | "-v" | "--supervise") :: rest => settings(rest)
-    case flag :: _ :: rest if flag.startsWith("-") => settings(rest)
-    case _ => Map.empty
   }
 
   private def said(why: String): Int = {

@@ -1,9 +1,11 @@
 package org.apache.spark.scheduler.cluster.fargate
 
+import java.io.IOException
 import java.util.UUID
 
 import scala.util.control.NonFatal
 
+import org.apache.hadoop.fs.Path
 import org.sparkvault.fargate.{FargateConf, SettingsRefused}
 import org.slf4j.LoggerFactory
 
@@ -39,7 +41,21 @@ private[spark] class FargateClusterManager extends ExternalClusterManager {
         shuffle.map { case (name, value) => s"$name=$value" }.toSeq.sorted.mkString(", "))
     }
     (FargateConf.decommissioning ++ shuffle).foreach { case (name, value) => sc.conf.setIfMissing(name, value) }
+    if (sc.conf.getBoolean("spark.eventLog.enabled", false)) sc.conf.getOption("spark.eventLog.dir").foreach(prepare(sc, _))
     new FargateSchedulerBackend(scheduler, sc, fargate, applicationId)
+  }
+
+  /** In S3 a folder is not there before something lies in it, and Spark writes event logs into existing folders only. */
+  private def prepare(sc: SparkContext, eventLogs: String): Unit = {
+    val folder = new Path(eventLogs)
+    if (folder.toUri.getScheme == "s3a") {
+      try folder.getFileSystem(sc.hadoopConfiguration).mkdirs(folder)
+      catch {
+        case error: IOException => throw new SparkException(
+            s"event logs cannot be written to $eventLogs (spark.eventLog.dir): ${error.getMessage}", error)
+      }
+      ()
+    }
   }
 
   override def initialize(scheduler: TaskScheduler, backend: SchedulerBackend): Unit =
