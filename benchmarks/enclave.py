@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from benchmarks.report import Goal, Report
 from benchmarks.tpch_queries import QUERIES
 from emulation.enclave import SimulatedEnclave
-from spark_enclave.client import EnclaveConnection, TableFolder
+from spark_enclave.client import EnclaveConnection, EnclaveError, EnclaveSession, TableFolder
 from spark_enclave.protocol.limits import CHUNK_BYTES
 from spark_enclave.protocol.result_chunks import ResultSealer
 from spark_enclave.protocol.session_keys import SessionKeys
@@ -145,7 +145,7 @@ def measure_tpch(report: Report, folder: Path, repeats: int, scale: str) -> None
             for number in range(repeats + 1):
                 for name, sql in QUERIES.items():
                     started = time.perf_counter()
-                    answer = session.query(sql).to_table()
+                    answer = _asked(session, name, sql)
                     inside = time.perf_counter() - started
                     started = time.perf_counter()
                     spark.sql(sql).toArrow()
@@ -168,6 +168,13 @@ def measure_tpch(report: Report, folder: Path, repeats: int, scale: str) -> None
         ],
     )
     report.notes.append(f"TPC-H {', '.join(QUERIES)} at scale {scale}; all answers equal DuckDB's.")
+
+
+def _asked(session: EnclaveSession, name: str, sql: str) -> Any:
+    try:
+        return session.query(sql).to_table()
+    except EnclaveError as error:
+        raise SystemExit(f"{name}: {error}") from None
 
 
 def _plain_spark(data: Path) -> Any:

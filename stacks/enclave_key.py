@@ -6,9 +6,12 @@ from aws_cdk import Environment, Stack
 from constructs import Construct
 
 from spark_constructs.config import Deployment, OwnerKey
+from spark_constructs.enclave_image import EnclaveImageError, EnclaveImageProps
 from spark_constructs.enclave_key import EnclaveKey, EnclaveKeyProps, TrustedImage
 from spark_constructs.naming import host_role_name
 from spark_enclave.attestation.measurement_policy import NITRO_PLATFORMS, MeasurementPolicy
+from spark_enclave_image.eif_reader import read
+from spark_enclave_image.errors import EifError
 from stacks.base import SparkvaultStack
 
 #: The lock file of trust: which images there are, and which of them may run.
@@ -70,3 +73,22 @@ def trusted_images(measurements: MeasurementPolicy) -> tuple[TrustedImage, ...]:
 def committed_measurements(path: Path = MEASUREMENTS) -> MeasurementPolicy:
     """measurements.json; an empty list, which trusts nothing, where there is none. Raises MeasurementPolicyError."""
     return MeasurementPolicy.from_file(path) if path.exists() else MeasurementPolicy(())
+
+
+def deployed_image(path: Path, measurements: Path = MEASUREMENTS) -> EnclaveImageProps:
+    """An image file for hosts, which must be one that keys are released to. Raises EnclaveImageError."""
+    if not path.is_file():
+        raise EnclaveImageError(
+            f"enclaves.image: {path} is not there; build it with `sparkvault enclave build --platform nitro-x86_64` on "
+            "Amazon Linux 2023"
+        )
+    try:
+        pcrs = read(path).measurements.to_json()
+    except EifError as error:
+        raise EnclaveImageError(f"enclaves.image: {path} is no enclave image: {error}") from None
+    if not any(entry.pcrs == pcrs for entry in trusted_images(committed_measurements(measurements))):
+        raise EnclaveImageError(
+            f"enclaves.image: {path} measures to PCR0 {pcrs['PCR0']}, which measurements.json does not have for Nitro "
+            "or has revoked; review it and add it with `sparkvault enclave measure --add ID`"
+        )
+    return EnclaveImageProps(path=path, pcrs=pcrs)

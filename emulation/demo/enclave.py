@@ -1,4 +1,4 @@
-"""Part `enclave`: six steps from a CSV file to a decrypted answer, what was proven at each, and an attack refused."""
+"""Part `enclave`: six steps from a CSV file to a decrypted answer, what was proven at each; an attack; a grant."""
 
 import csv
 import json
@@ -10,7 +10,9 @@ from pathlib import Path
 
 from emulation.aws import EmbeddedAws
 from emulation.demo.steps import Demo, DemoError, console
+from emulation.enclave import HostSide
 from emulation.enclave.simulated import stop
+from emulation.kms.owner_account import open_owner_account
 
 SPARKVAULT = str(Path(sys.executable).parent / "sparkvault")
 SQL = "SELECT city, count(*) AS patients, sum(days) AS days FROM stays GROUP BY city ORDER BY city"
@@ -20,11 +22,12 @@ _PATIENCE_SECONDS = 300
 
 
 def run(demo: Demo, aws: EmbeddedAws, work: Path) -> None:
-    """The six steps, then a tampered result. Needs nothing of the emulated AWS."""
+    """The six steps, then a tampered result, then a table under KMS that somebody else may ask about."""
     folder = work / "enclave"
     try:
         six_steps(demo, work, folder)
         tampered(demo, work, folder)
+        granted(demo, aws, work, folder)
     finally:
         stop(folder)
 
@@ -83,11 +86,51 @@ def tampered(demo: Demo, work: Path, folder: Path) -> None:
         raise DemoError("a result that was tampered with was opened")
 
 
-def question(work: Path, folder: Path) -> list[str]:
-    """The command line that asks, without what becomes of the answer."""
+def granted(demo: Demo, aws: EmbeddedAws, work: Path, folder: Path) -> None:
+    """An owner's table under KMS: whoever has a grant gets answers, and the key only the measured enclave."""
+    demo.headline("Enclave: an owner's key in KMS (emulated), whose policy lets the measured enclave alone decrypt")
+    account = open_owner_account(aws, folder / "measurements.json", (folder / "nsm" / "root.pem").read_bytes())
+    owner = Demo({**demo.environment, **account.owner_environment()}, demo.rows)
+    owner_key, grant, table = work / "owner.json", work / "grant", work / "wards"
+    new = ["keys", "new", "--kms", account.key_arn, "--key", str(owner_key)]
+    owner.run(SPARKVAULT, *new, shown="sparkvault keys new --kms KEY-ARN --key owner.json")
+    encrypt = ["encrypt", str(work / "stays.csv"), "--out", str(table), "--key", str(owner_key)]
+    owner.run(SPARKVAULT, *encrypt, shown="sparkvault encrypt stays.csv --out wards --key owner.json")
+    mine, theirs = (_public_key(demo, key) for key in (work / "keys.json", owner_key))
+    ask = [*question(work, folder, table=f"stays={table}"), "--owner", f"stays={theirs}", "--format", "csv"]
+    with HostSide(folder / "parent", aws.endpoint, lambda: account.hosts) as host:
+        try:
+            demo.run(*ask, shown='sparkvault query "…" --table stays=wards --owner stays=OWNER   # without a grant')
+        except DemoError:
+            if host.carried:
+                raise DemoError("the enclave asked KMS for a table that was not granted") from None
+            demo.note("without a grant", "a query on the owner's table is refused, and KMS is not even asked")
+        else:
+            raise DemoError("a query without a grant was answered")
+        give = ["grant", "wards", "--client", mine, "--columns", "city,days", "--expires", "1h", "--out", str(grant)]
+        shown = (
+            "sparkvault grant wards --client PUBLIC-KEY --columns city,days --expires 1h --out grant --key owner.json"
+        )
+        owner.run(SPARKVAULT, *give, "--smallest-group", "10", "--key", str(owner_key), shown=shown)
+        allowed = [*ask, "--grant", f"stays={grant}"]
+        demo.run(*allowed, shown='sparkvault query "…" --table stays=wards --owner stays=OWNER --grant stays=grant')
+    demo.note(
+        "with a grant", f"answered; the key came from KMS, sealed to the attested enclave ({len(host.carried)} call)"
+    )
+
+
+def _public_key(demo: Demo, key: Path) -> str:
+    shown = demo.run(
+        SPARKVAULT, "keys", "show", "--key", str(key), "--json", shown=f"sparkvault keys show --key {key.name}"
+    )
+    return str(json.loads(shown)["public_key"])
+
+
+def question(work: Path, folder: Path, table: str | None = None) -> list[str]:
+    """The command line that asks, without what becomes of the answer. `table`: NAME=PATH; default: the client's own."""
     trust = ["--measurements", str(folder / "measurements.json"), "--simulated", str(folder / "nsm" / "root.pem")]
     where = ["--enclave", f"unix:{folder / 'enclave.sock'}", "--key", str(work / "keys.json")]
-    return [SPARKVAULT, "query", SQL, "--table", f"stays={work / 'stays'}", *where, *trust]
+    return [SPARKVAULT, "query", SQL, "--table", table or f"stays={work / 'stays'}", *where, *trust]
 
 
 def stays(path: Path) -> Counter[str]:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from emulation.enclave import SimulatedEnclave
-from spark_enclave.client import EnclaveSession, Limits, QueryFailed, QueryRefused
+from emulation.enclave import HostSide, SimulatedEnclave
+from spark_constructs.enclave_key import TrustedImage
+from spark_enclave.client import (
+    EnclaveSession,
+    Limits,
+    QueryFailed,
+    QueryRefused,
+    TableFolder,
+    TableNotTaken,
+    table_key,
+)
 from spark_enclave.server.session_jvm import MAIN_CLASS
-from spark_enclave.tables import ClientKeys
+from spark_enclave.tables import ClientKeys, Grant
+from spark_enclave.tables.encryption import encrypt_table
+from tests.enclave.kms_account import kms_account
 from tests.enclave.running_enclave import Owner, session_with
 
 
@@ -24,10 +37,17 @@ def enclave(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedEncla
 
 
 @pytest.fixture(scope="module")
-def session(enclave: SimulatedEnclave, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnclaveSession]:
+def client() -> ClientKeys:
+    return ClientKeys.new()
+
+
+@pytest.fixture(scope="module")
+def session(
+    enclave: SimulatedEnclave, client: ClientKeys, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EnclaveSession]:
     """With one encrypted table, `sales`."""
-    owner = Owner(ClientKeys.new(), tmp_path_factory.mktemp("owner"))
-    with session_with(enclave, owner.keys) as running:
+    owner = Owner(client, tmp_path_factory.mktemp("owner"))
+    with session_with(enclave, client) as running:
         running.put_table("sales", owner.table())
         yield running
 
@@ -77,3 +97,52 @@ def test_the_sessions_jvm_has_a_user_of_its_own_no_network_and_no_way_back(
         listening = [line for line in Path(f"/proc/{process.pid}/net/tcp").read_text().splitlines() if " 0A " in line]
         assert listening == []
         assert "Max core file size        0" in Path(f"/proc/{process.pid}/limits").read_text()
+
+
+def test_what_another_owner_granted_is_answered_by_spark_and_after_its_end_nothing_is(
+    session: EnclaveSession, enclave: SimulatedEnclave, client: ClientKeys, tmp_path: Path
+) -> None:
+    """Simulated hardware, emulated KMS; grant, key release and Spark are the product's own."""
+    (measured,) = json.loads(enclave.measurements.read_text(encoding="utf-8"))
+    with (
+        kms_account(enclave.root.read_bytes(), TrustedImage("now", measured["pcrs"])) as account,
+        HostSide(enclave.parent, account.aws.endpoint, lambda: account.credentials["parent"]) as host,
+    ):
+        owner, now = ClientKeys.new(account.key_arn), int(time.time())
+        (tmp_path / "stock.csv").write_text("item,pieces,cost\n" + "".join(f"i{n % 3},{n},9\n" for n in range(90)))
+        key, source = table_key(owner, "stock", 1, kms=account.client("owner"))
+        encrypt_table(
+            [tmp_path / "stock.csv"],
+            tmp_path / "stock",
+            key,
+            table_id="stock",
+            version=1,
+            signing_key=owner.signing_key,
+            key_source=source,
+        )
+
+        def until(expires: int) -> TableFolder:
+            grant = Grant(
+                table_id="stock",
+                owner=owner.public_key,
+                clients=(client.public_key,),
+                columns=("item", "pieces"),
+                issued=now - 600,
+                expires=expires,
+            ).sign(owner.signing_key)
+            folder = tmp_path / "stock"
+            return TableFolder.of_client(
+                folder, client, owner_key=owner.public_key, pinned=lambda *_: 1, grant=grant.data
+            )
+
+        with pytest.raises(TableNotTaken) as expired:
+            session.put_table("stock", until(now - 1))
+        assert expired.value.rule == "grant-expired"
+        assert host.carried == [], "nobody asked KMS"
+
+        session.put_table("stock", until(now + 3600))
+        answer = session.query("SELECT item, sum(pieces) AS n FROM stock GROUP BY item ORDER BY item").to_table()
+        assert answer.to_pylist() == [{"item": f"i{n}", "n": sum(range(n, 90, 3))} for n in range(3)]
+        assert len(host.carried) == 1
+        with pytest.raises(QueryRefused):
+            session.query("SELECT sum(cost) AS c FROM stock").to_table()

@@ -81,6 +81,14 @@ def test_a_large_result_streams_in_order_and_in_small_frames(jvm: SessionJvm) ->
     assert read.column("id").to_pylist() == list(range(800_000))
 
 
+def test_a_join_hands_large_results_of_tasks_over_without_a_socket(jvm: SessionJvm) -> None:
+    answer = jvm.query(
+        "WITH b AS (SELECT id, id * 7919 % 1000003 AS mixed FROM range(1000000)) "
+        "SELECT /*+ BROADCAST(b) */ count(*) AS n FROM range(1000) a JOIN b ON a.id = b.mixed"
+    )
+    assert answer.table().to_pylist() == [{"n": 1000}]
+
+
 def test_values_fill_parameters_as_literals(jvm: SessionJvm) -> None:
     sql = "SELECT id FROM people WHERE city = :city AND id < :most ORDER BY id"
     values = {"city": {"type": "string", "value": "city-1"}, "most": {"type": "int", "value": "20"}}
@@ -155,7 +163,7 @@ SPOILT: dict[str, Any] = {
     "file-digest": lambda entry: entry["files"][0].update(sha256="00" * 32),
     "file-plaintext": _plain,
     "file-key": lambda entry: entry["files"][0].update(
-        footer_key=base64.b64encode(b"another key, of thirty-two bytes."[:32]).decode()
+        key=base64.b64encode(b"another key, of thirty-two bytes."[:32]).decode()
     ),
     "table-name": lambda entry: entry.update(name="People; DROP"),
 }

@@ -64,8 +64,8 @@ class Ramdisk:
         return self.path.stat().st_size
 
 
-#: Makes a ramdisk that the product does not have, given the kernel of the image and a folder for its files.
-ExtraRamdisk = Callable[[Kernel, Path], Ramdisk]
+#: Makes a ramdisk that the product does not have, given kernel and session's worker of the image, and a folder for it.
+ExtraRamdisk = Callable[[Kernel, SessionWorker, Path], Ramdisk]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def build_image(
             spark,
             write_ramdisk("application", application, out),
         ]
-    ramdisks += [extra(kernel, out) for extra in extras]
+    ramdisks += [extra(kernel, worker, out) for extra in extras]
     say("image")
     name = "sparkvault-" + "-".join((platform, *(ramdisk.name for ramdisk in ramdisks[4:])))
     eif = out / f"{name}.eif"

@@ -20,12 +20,16 @@ class SessionJvm:
     options: Path = Path("/opt/sparkvault/session-jvm.options")
 
     def __call__(self, heap_mib: int, scratch: Path) -> Sequence[str]:
-        """For a heap of so many MiB and a folder of the worker's own."""
+        """For a heap of so many MiB and a folder of the worker's own.
+
+        Jars by name, in order: which of two classes of one name counts does not hang on the order of a folder.
+        """
+        jars = sorted(str(jar) for jar in self.spark_jars.glob("*.jar"))
         return [
             str(self.java),
             f"@{self.options}",
             f"-Xmx{heap_mib}m",
             f"-Djava.io.tmpdir={scratch}",
             "-XX:-CreateCoredumpOnCrash",
-            *("-cp", f"{self.plugin}:{self.spark_jars}/*", MAIN_CLASS),
+            *("-cp", ":".join([str(self.plugin), *jars]), MAIN_CLASS),
         ]

@@ -25,8 +25,7 @@ def worker_table(manifest: VerifiedManifest, key: TableKey, *, name: str, direct
                 "name": file.name,
                 "length": file.length,
                 "sha256": file.sha256.hex(),
-                "footer_key": _text(key.file_key(table_id, version, file.name, file.salt)),
-                "column_keys": {},
+                "key": _text(key.file_key(table_id, version, file.name, file.salt)),
                 "aad_prefix": _text(aad_prefix(table_id, version, file.name)),
             }
             for file in manifest.files

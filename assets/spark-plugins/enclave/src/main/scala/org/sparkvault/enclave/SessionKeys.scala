@@ -7,15 +7,13 @@ import scala.jdk.CollectionConverters._
 
 import org.apache.hadoop.conf.Configuration
 import org.apache.hadoop.fs.Path
-import org.apache.parquet.crypto.{ColumnDecryptionProperties, DecryptionPropertiesFactory}
-import org.apache.parquet.crypto.{FileDecryptionProperties, ParquetCryptoRuntimeException}
-import org.apache.parquet.hadoop.metadata.ColumnPath
+import org.apache.parquet.crypto.{DecryptionPropertiesFactory, FileDecryptionProperties, ParquetCryptoRuntimeException}
 
-/** What opens one file: AES keys of 16 or 32 bytes, and the additional data that say which table, version and file it
- * is.
+/** What opens one file, footer and columns alike: an AES key of 16 or 32 bytes, and the additional data that say which
+ * table, version and file it is.
  */
-final class FileKeys(val footerKey: Array[Byte], val columnKeys: Map[String, Array[Byte]], val aadPrefix: Array[Byte]) {
-  def wipe(): Unit = (columnKeys.values ++ Seq(footerKey, aadPrefix)).foreach(java.util.Arrays.fill(_, 0.toByte))
+final class FileKeys(val key: Array[Byte], val aadPrefix: Array[Byte]) {
+  def wipe(): Unit = Seq(key, aadPrefix).foreach(java.util.Arrays.fill(_, 0.toByte))
 }
 
 /** The keys of this session by the path of the file. A JVM serves one session, so there is one registry and nobody to
@@ -53,11 +51,6 @@ final class SessionDecryption extends DecryptionPropertiesFactory {
     val keys = SessionKeys
       .find(path)
       .getOrElse(throw new ParquetCryptoRuntimeException("a file that does not belong to this session"))
-    val columns = keys.columnKeys.map { case (column, key) =>
-      val at = ColumnPath.fromDotString(column)
-      at -> ColumnDecryptionProperties.builder(at).withKey(key).build()
-    }
-    val properties = FileDecryptionProperties.builder().withFooterKey(keys.footerKey).withAADPrefix(keys.aadPrefix)
-    (if (columns.isEmpty) properties else properties.withColumnKeys(columns.asJava)).build()
+    FileDecryptionProperties.builder().withFooterKey(keys.key).withAADPrefix(keys.aadPrefix).build()
   }
 }

@@ -23,6 +23,7 @@ object SessionSpark {
 
   private def settings(memoryMib: Long, scratch: Path): SparkConf = {
     val cores = Runtime.getRuntime.availableProcessors
+    val resultMib = math.max(memoryMib / 4, 64)
     new SparkConf(loadDefaults = false).setAll(
       Seq(
         "spark.master" -> s"local[$cores]",
@@ -54,7 +55,10 @@ object SessionSpark {
         "spark.sql.legacy.allowUntypedScalaUDF" -> "false",
         // An out-of-memory error ends the query, not the process: the next query must work.
         "spark.executor.killOnFatalError.depth" -> "0",
-        "spark.driver.maxResultSize" -> s"${math.max(memoryMib / 4, 64)}m",
+        "spark.driver.maxResultSize" -> s"${resultMib}m",
+        // A task's result is handed over as it is: a large one would be fetched through a socket that is closed.
+        "spark.task.maxDirectResultSize" -> s"${resultMib}m",
+        "spark.rpc.message.maxSize" -> math.min(resultMib, 2047).toString,
         "spark.memory.offHeap.enabled" -> "false",
         "spark.executor.heartbeatInterval" -> "10s",
         "spark.sql.shuffle.partitions" -> (2 * cores).toString,

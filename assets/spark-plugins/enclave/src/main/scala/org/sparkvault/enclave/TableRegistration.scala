@@ -62,10 +62,8 @@ object TableRegistration {
       val name = Message.text(file, "name")
       val digest = Message.text(file, "sha256")
       if (!FileName.matches(name) || !Sha256.matches(digest)) throw new BrokenProtocol("a file's name or digest")
-      val columnKeys = Message.map(file, "column_keys").map { case (column, key) => column -> decoded(key.asText) }
-      val aadPrefix = decoded(Message.text(file, "aad_prefix"))
-      val keys = new FileKeys(decoded(Message.text(file, "footer_key")), columnKeys, aadPrefix)
-      if ((Seq(keys.footerKey) ++ columnKeys.values).exists(key => key.length != 16 && key.length != 32)) {
+      val keys = new FileKeys(decoded(Message.text(file, "key")), decoded(Message.text(file, "aad_prefix")))
+      if (keys.key.length != 16 && keys.key.length != 32) {
         throw new BrokenProtocol("a key of a length that is not allowed")
       }
       if (keys.aadPrefix.isEmpty) throw new BrokenProtocol("a file without additional data")
