@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 TABLES = ("customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier")
@@ -16,11 +17,12 @@ MARK = "tpch-result "
 
 
 def main(data: str, queries: str) -> None:
-    """``data``: address of a folder with a Parquet file for each table; ``queries``: file with all of them, as JSON."""
+    """``data``: address of a folder with a Parquet file for each table; ``queries``: file with all, here or sent."""
     spark = SparkSession.builder.appName("tpch").getOrCreate()
     for table in TABLES:
         spark.read.parquet(f"{data}/{table}.parquet").createOrReplaceTempView(table)
-    for name, query in sorted(json.loads(Path(queries).read_text(encoding="utf-8")).items()):
+    file = Path(queries) if Path(queries).exists() else Path(SparkFiles.get(queries))
+    for name, query in sorted(json.loads(file.read_text(encoding="utf-8")).items()):
         started = time.perf_counter()
         rows = [[plain(value) for value in row] for row in spark.sql(query).collect()]
         seconds = time.perf_counter() - started

@@ -4,6 +4,7 @@ from constructs import Construct
 
 from spark_constructs.config import Deployment
 from spark_constructs.storage import ClusterStorage, ClusterStorageProps
+from spark_constructs.tenant_permissions import tenant_prefix
 from stacks.base import SparkvaultStack
 
 
@@ -32,6 +33,7 @@ class StorageStack(SparkvaultStack):
                 ),
                 job_retention_days=deployment.storage.job_retention_days,
                 log_retention_days=deployment.logging.retention_days,
+                scratch=_scratch(deployment),
                 may_delete=deployment.storage.may_delete(deployment.cluster),
             ),
         )
@@ -50,3 +52,13 @@ class StorageStack(SparkvaultStack):
                 self.storage.log_group(target).log_group_name,
                 f"Log group of target {target}",
             )
+
+
+def _scratch(deployment: Deployment) -> dict[str, int]:
+    """What a killed driver on Fargate left of its shuffles; event logs, as long as other files of jobs."""
+    if "fargate" not in deployment.targets:
+        return {}
+    days = {"shuffle": deployment.fargate.shuffle_retention_days, "events": deployment.storage.job_retention_days}
+    return {
+        f"{tenant_prefix(tenant)}{kind}/": limit for tenant in deployment.tenant_names() for kind, limit in days.items()
+    }

@@ -1,5 +1,7 @@
 """The stack of the swarm's hosts and of the policies of the people who use them."""
 
+from pathlib import Path
+
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
@@ -13,6 +15,7 @@ from spark_constructs.naming import bucket_name, log_group_name
 from spark_constructs.swarm import Swarm, SwarmManagers, SwarmProps, SwarmSettings, SwarmWorkers
 from spark_constructs.tenant_roles import TenantAccess
 from stacks.base import SparkvaultStack
+from stacks.enclave_key import deployed_image
 from stacks.images import ImagesStack, asset_repositories
 from stacks.network import NetworkStack
 from stacks.storage import StorageStack
@@ -85,13 +88,15 @@ class SwarmStack(SparkvaultStack):
                 log_group=log_group,
                 workers_group_name=self.swarm.workers.name,
                 managers_group_name=self.swarm.managers.name,
+                tenants=tuple(deployment.tenant_names()),
                 host_role_names=(
                     self.swarm.managers.role.role.role_name,
                     self.swarm.workers.role.role.role_name,
                 ),
             ),
         )
-        JobDocuments(self, "Documents", JobDocumentsProps(cluster=deployment.cluster))
+        names = tuple(deployment.tenant_names())
+        JobDocuments(self, "Documents", JobDocumentsProps(cluster=deployment.cluster, tenants=names))
         self._outputs()
 
     def _outputs(self) -> None:
@@ -101,7 +106,9 @@ class SwarmStack(SparkvaultStack):
         self.output("ManagersRoleArn", swarm.managers.role.role.role_arn, "Role of the managers' hosts")
         self.output("WorkersRoleArn", swarm.workers.role.role.role_arn, "Role of the workers' hosts")
         self.output("OperatorPolicyArn", access.operator.managed_policy_arn, "For those who scale and repair")
-        self.output("SubmitterPolicyArn", access.submitter.managed_policy_arn, "For those who submit jobs")
+        for tenant, policy in access.submitters.items():
+            name = f"{tenant.title().replace('-', '')}SubmitterPolicyArn"
+            self.output(name, policy.managed_policy_arn, f"For those who submit jobs of tenant {tenant}")
         self.output(
             "AuditorPolicyArn", access.auditor.managed_policy_arn, "For those who review configuration and logs"
         )
@@ -137,6 +144,7 @@ def workers(deployment: Deployment) -> SwarmWorkers:
         disks=disks(configured.disks),
         spot=SpotShare(spot.on_demand_base, spot.on_demand_percent_above_base) if spot.enabled else None,
         enclaves=EnclaveReservation(enclaves.count, enclaves.cpus, enclaves.memory_mib) if enclaves.enabled else None,
+        enclave_image=deployed_image(Path(enclaves.image)) if enclaves.enabled and enclaves.image else None,
     )
 
 

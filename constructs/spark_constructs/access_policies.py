@@ -1,5 +1,6 @@
 """What people may do: the managed policies operator, submitter and auditor of a cluster."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aws_cdk import Stack
@@ -10,13 +11,16 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from spark_constructs.host_group import CLUSTER_TAG
+from spark_constructs.job_interface import TENANT_TAG
 from spark_constructs.naming import document_name, parameter_name, policy_name, stack_name
 from spark_constructs.permissions import Permission, acknowledge_wildcards
 from spark_constructs.storage import JOBS_PREFIX
 
-#: Families of our SSM documents. The dot cannot stand in a cluster's name, so that no cluster's documents look like
-#: another's: ``<cluster>-job.submit``, ``<cluster>-host.rotate``.
+#: Families of our SSM documents: those of each tenant's jobs (``<cluster>-job.<tenant>.submit``), those for the
+#: submitters of all tenants (``<cluster>-view.port``), and the operators' (``<cluster>-host.rotate``). The dot can
+#: stand in no name of a cluster or tenant, so that no one's documents look like another's.
 JOB_DOCUMENTS = "job."
+VIEW_DOCUMENTS = "view."
 HOST_DOCUMENTS = "host."
 
 #: Longest managed policy in characters without white space (IAM quotas).
@@ -41,13 +45,20 @@ class AccessPoliciesProps:
     """The group that operators may scale."""
     managers_group_name: str
     """The group whose hosts operators may replace."""
+    tenants: tuple[str, ...] = ("default",)
+    """Names of the tenants, each of which has its submitters."""
     host_role_names: tuple[str, ...] = ()
     """Roles of the hosts, which auditors may read; default: none."""
 
 
-def job_documents(cluster: str) -> str:
-    """Pattern of the names of the SSM documents that submitters run."""
-    return f"{document_name(cluster, JOB_DOCUMENTS)}*"
+def job_documents(cluster: str, tenant: str) -> str:
+    """Pattern of the names of the SSM documents that submitters of a tenant run."""
+    return f"{document_name(cluster, f'{JOB_DOCUMENTS}{tenant}.')}*"
+
+
+def view_documents(cluster: str) -> str:
+    """Pattern of the names of the SSM documents that submitters of every tenant run."""
+    return f"{document_name(cluster, VIEW_DOCUMENTS)}*"
 
 
 def host_documents(cluster: str) -> str:
@@ -56,54 +67,78 @@ def host_documents(cluster: str) -> str:
 
 
 class AccessPolicies(Construct):
-    """Three managed policies, to be attached to roles or permission sets of people. None opens a shell on a host.
+    """Managed policies, to be attached to roles or permission sets of people. None opens a shell on a host.
 
-    *operator* scales, replaces hosts and runs the host documents, and sees no data. *submitter* puts jobs and runs the
-    job documents on hosts of this cluster. *auditor* reads configuration and logs. Each denies what it must never give
-    even together with another policy, so one person who is two of them needs two roles.
+    *operator* scales, replaces hosts and runs the host documents, and sees no data. *submitter*, one for each tenant,
+    puts jobs of that tenant and runs its job documents on hosts of this cluster. *auditor* reads configuration and
+    logs. Each denies what it must never give even together with another policy, so one person who is two of them
+    needs two roles.
 
     Example::
 
         policies = AccessPolicies(self, "Access", AccessPoliciesProps(cluster="analytics", job_bucket=bucket, key=key,
                                   log_group=log_group, workers_group_name="analytics-workers",
                                   managers_group_name="analytics-managers"))
-        iam.Role(self, "Analyst", assumed_by=..., managed_policies=[policies.submitter])
+        iam.Role(self, "Analyst", assumed_by=..., managed_policies=[policies.submitters["sales"]])
 
     Attributes:
-        operator, submitter, auditor: the managed policies, ``<cluster>-<name>-<region>``.
+        operator, auditor: managed policies, ``<cluster>-<name>-<region>``.
+        submitters: managed policies by tenant, ``<cluster>-<tenant>-submitter-<region>``.
     """
 
     operator: iam.ManagedPolicy
-    submitter: iam.ManagedPolicy
+    submitters: Mapping[str, iam.ManagedPolicy]
     auditor: iam.ManagedPolicy
 
     def __init__(self, scope: Construct, construct_id: str, props: AccessPoliciesProps) -> None:
         super().__init__(scope, construct_id)
         self._props = props
         self.operator = self._policy("Operator", "Scales and repairs the cluster; sees no data", self._operator())
-        self.submitter = self._policy("Submitter", "Submits jobs and sees their logs", self._submitter())
+        self.submitters = {
+            tenant: self._policy(
+                f"{tenant.title().replace('-', '')}Submitter",
+                f"Submits jobs of tenant {tenant} and sees their logs",
+                self._submitter(tenant),
+                name=f"{tenant}-submitter",
+            )
+            for tenant in props.tenants
+        }
         self.auditor = self._policy("Auditor", "Reads configuration and logs; sees no data", self._auditor())
 
-    def _policy(self, name: str, description: str, permissions: list[Permission]) -> iam.ManagedPolicy:
+    def _policy(
+        self, construct_id: str, description: str, permissions: list[Permission], *, name: str = ""
+    ) -> iam.ManagedPolicy:
         stack, cluster = Stack.of(self), self._props.cluster
         policy = iam.ManagedPolicy(
             self,
-            name,
-            managed_policy_name=policy_name(cluster, name.lower(), stack.region),
+            construct_id,
+            managed_policy_name=policy_name(cluster, name or construct_id.lower(), stack.region),
             description=f"{cluster}: {description}",
             statements=[each.statement() for each in permissions],
         )
         acknowledge_wildcards(policy, permissions)
         return policy
 
-    def _submitter(self) -> list[Permission]:
-        bucket = self._props.job_bucket
+    def _submitter(self, tenant: str) -> list[Permission]:
+        files = (self._props.job_bucket.arn_for_objects(f"{JOBS_PREFIX}*"),)
+        why = "Jobs lie under jobs/<id>/, and ids are made when jobs are submitted; the tag admits the tenant's alone."
+        cluster = self._props.cluster
+        documents = (job_documents(cluster, tenant), view_documents(cluster))
         return [
             Permission(
-                "JobFiles",
-                ("s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"),
-                (bucket.arn_for_objects(f"{JOBS_PREFIX}*"),),
-                wildcard="Jobs lie under jobs/<id>/, and ids are made when jobs are submitted.",
+                "WriteJobs",
+                ("s3:PutObject", "s3:PutObjectTagging"),
+                files,
+                conditions={"StringEquals": {f"s3:RequestObjectTag/{TENANT_TAG}": tenant}},
+                wildcard=why,
+            ),
+            Permission("AbortUploads", ("s3:AbortMultipartUpload",), files, wildcard="An upload has no tag yet."),
+            Permission(
+                "ReadJobs",
+                ("s3:GetObject",),
+                files,
+                conditions={"StringEquals": {f"s3:ExistingObjectTag/{TENANT_TAG}": tenant}},
+                wildcard=why,
             ),
             self._list_jobs(),
             Permission(
@@ -113,11 +148,11 @@ class AccessPolicies(Construct):
                 conditions={"StringEquals": {"kms:ViaService": f"s3.{Stack.of(self).region}.amazonaws.com"}},
             ),
             self._read_logs(),
-            *self._run_documents(job_documents(self._props.cluster)),
+            *self._run_documents(*documents),
             *self._own_sessions(),
             self._see_groups(),
             self._see_stacks(),
-            *self._only_documents(job_documents(self._props.cluster)),
+            *self._only_documents(*documents),
         ]
 
     def _operator(self) -> list[Permission]:
@@ -217,8 +252,11 @@ class AccessPolicies(Construct):
             Permission(
                 "Documents",
                 ("ssm:DescribeDocument", "ssm:GetDocument"),
-                (self._document(job_documents(props.cluster)), self._document(host_documents(props.cluster))),
-                wildcard="The documents of this cluster, by their two families; they hold no secret.",
+                tuple(
+                    self._document(f"{document_name(props.cluster, family)}*")
+                    for family in (JOB_DOCUMENTS, VIEW_DOCUMENTS, HOST_DOCUMENTS)
+                ),
+                wildcard="The documents of this cluster, by their families; they hold no secret.",
             ),
             Permission(
                 "PoliciesOfPeople",
@@ -230,7 +268,7 @@ class AccessPolicies(Construct):
                         resource="policy",
                         resource_name=policy_name(props.cluster, name, stack.region),
                     )
-                    for name in ("operator", "submitter", "auditor")
+                    for name in ("operator", *(f"{tenant}-submitter" for tenant in props.tenants), "auditor")
                 ),
             ),
         ]
@@ -256,7 +294,7 @@ class AccessPolicies(Construct):
         ]
         return permissions
 
-    def _run_documents(self, documents: str, *, sessions: bool = True) -> list[Permission]:
+    def _run_documents(self, *documents: str, sessions: bool = True) -> list[Permission]:
         """SendCommand and StartSession are checked against document and instance both, one statement each.
 
         ``SessionDocumentAccessCheck`` must stand on every statement that allows StartSession: without it a session
@@ -267,7 +305,7 @@ class AccessPolicies(Construct):
             Permission(
                 "RunDocuments",
                 ("ssm:SendCommand",),
-                (self._document(documents),),
+                tuple(map(self._document, documents)),
                 wildcard="The documents of one family of this cluster; each has one validated parameter.",
             ),
             Permission(
@@ -292,7 +330,7 @@ class AccessPolicies(Construct):
             Permission(
                 "StartDocuments",
                 ("ssm:StartSession",),
-                (self._document(documents),),
+                tuple(map(self._document, documents)),
                 conditions=check,
                 wildcard="The documents of one family of this cluster: shells of a job and listed ports only.",
             ),
@@ -316,7 +354,7 @@ class AccessPolicies(Construct):
             )
         ]
 
-    def _only_documents(self, documents: str) -> list[Permission]:
+    def _only_documents(self, *documents: str) -> list[Permission]:
         """Denies every document but ours, and so all that give a shell or any port.
 
         AWS-RunShellScript, AWS-StartInteractiveCommand, AWS-StartPortForwardingSession, SSM-SessionManagerRunShell
@@ -326,7 +364,7 @@ class AccessPolicies(Construct):
             Permission(
                 "NoOtherDocuments",
                 ("ssm:SendCommand", "ssm:StartSession"),
-                not_resources=(self._document(documents), self._instances()),
+                not_resources=(*map(self._document, documents), self._instances()),
                 allow=False,
             )
         ]

@@ -180,6 +180,8 @@ class Enclaves(Section):
     """Memory of one enclave, in steps of 2 MiB."""
     eif_mib: int = Field(default=300, ge=1)
     """Size of the enclave image file: an enclave needs four times as much memory."""
+    image: str | None = None
+    """The image file that workers run, one of `measurements.json`; without it they only set memory and CPUs aside."""
     key_arn: KmsKeyArn | None = None
     """The data owner's key, from the stack `enclave_key`; without it only clients' own keys are used."""
     owner_key: OwnerKey | None = None

@@ -15,6 +15,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from spark_constructs.acknowledgments import acknowledge
+from spark_constructs.enclave_image import EnclaveImage
 from spark_constructs.host_group_guards import (
     QUORUM,
     EnclaveReservation,
@@ -106,6 +107,8 @@ class HostGroupProps:
     """Spot capacity, for workers only; default: none, all hosts are On-Demand."""
     enclaves: EnclaveReservation | None = None
     """What is set aside for Nitro Enclaves, for workers only; default: nothing, and enclaves are off."""
+    enclave_image: EnclaveImage | None = None
+    """What those enclaves run; default: nothing, and no enclave is started."""
     drain_timeout_seconds: int = 600
     """How long a terminating host may take to drain; default: 600."""
     boot_timeout_seconds: int = 900
@@ -173,7 +176,9 @@ class HostGroup(Construct):
         )
         user_data = ec2.UserData.for_linux()
         self.group = self._auto_scaling_group(self._launch_template(user_data))
-        user_data.add_commands(*boot_commands(self._identity(), bundle.s3_object_url))
+        user_data.add_commands(*boot_commands(self._identity(), bundle.s3_object_url, props.enclave_image))
+        if props.enclave_image is not None:
+            self.role.add(props.enclave_image.read())
         # Hosts must be able to signal and to let go for as long as there are any.
         self.group.node.add_dependency(self.role)
         self._drain_before_termination()

@@ -13,7 +13,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from spark_constructs.image_permissions import pull_images
-from spark_constructs.naming import host_role_name, parameter_name
+from spark_constructs.naming import auto_scaling_group_name, host_role_name, parameter_name
 from spark_constructs.permissions import NO_RESOURCE, Permission, acknowledge_wildcards
 from spark_constructs.storage import JOBS_PREFIX
 
@@ -92,7 +92,7 @@ class HostRole(Construct):
             self._own_group(),
         ]
         if self._props.kind == "manager":
-            return [*common, *self._write_join_data(), self._see_hosts(), *self._jobs()]
+            return [*common, *self._write_join_data(), self._see_hosts(), self._let_dead_workers_go(), *self._jobs()]
         return [*common, *self._read_join_data()]
 
     def _systems_manager(self) -> list[Permission]:
@@ -173,6 +173,20 @@ class HostRole(Construct):
             wildcard="The group is named exactly; the wildcard stands for the id that EC2 puts into its ARN.",
         )
 
+    def _let_dead_workers_go(self) -> Permission:
+        """A worker that has died cannot complete its own hook; who leads the swarm sees that it is gone."""
+        group = auto_scaling_group_name(self._props.cluster, "workers")
+        return Permission(
+            "DeadWorkers",
+            ("autoscaling:CompleteLifecycleAction",),
+            (
+                Stack.of(self).format_arn(
+                    service="autoscaling", resource=f"autoScalingGroup:*:autoScalingGroupName/{group}"
+                ),
+            ),
+            wildcard="The group is named exactly; the wildcard stands for the id that EC2 puts into its ARN.",
+        )
+
     def _read_join_data(self) -> list[Permission]:
         resources = (self._parameters("swarm", "worker", "*"),)
         why = "The few parameters under swarm/worker: what a worker needs to join, and nothing of the managers'."
@@ -234,7 +248,14 @@ class HostRole(Construct):
         return [
             Permission(
                 "Jobs",
-                ("s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"),
+                (
+                    "s3:AbortMultipartUpload",
+                    "s3:GetObject",
+                    # The tag of an object's tenant is asked for, and put on records.
+                    "s3:GetObjectTagging",
+                    "s3:PutObject",
+                    "s3:PutObjectTagging",
+                ),
                 (bucket.arn_for_objects(f"{JOBS_PREFIX}*"),),
                 wildcard="Jobs lie under jobs/<id>/, and ids are made when jobs are submitted.",
             ),

@@ -7,6 +7,7 @@ from pathlib import Path
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
+from spark_constructs.enclave_image import PIN_FILE, EnclaveImage
 from spark_constructs.host_group_guards import EnclaveReservation
 from spark_constructs.naming import BOOT_STREAM_PREFIX
 
@@ -63,8 +64,11 @@ def host_bundle(scope: Construct, construct_id: str) -> s3_assets.Asset:
     return s3_assets.Asset(scope, construct_id, path=str(BUNDLE_FOLDER), exclude=list(BUNDLE_EXCLUDED))
 
 
-def boot_commands(identity: HostIdentity, bundle_url: str) -> list[str]:
-    """The lines of user data, run once per instance as root by cloud-init."""
+def boot_commands(identity: HostIdentity, bundle_url: str, enclave_image: EnclaveImage | None = None) -> list[str]:
+    """The lines of user data, run once per instance as root by cloud-init.
+
+    ``enclave_image``: which image the host's enclaves run, if it has one.
+    """
     who = json.dumps(asdict(identity), indent=1)
     return [
         "set -euo pipefail",
@@ -72,6 +76,7 @@ def boot_commands(identity: HostIdentity, bundle_url: str) -> list[str]:
         "mkdir -p /etc/sparkvault /etc/nitro_enclaves /run/sparkvault /opt/sparkvault",
         f"cat > {HOST_FILE} <<'END'\n{who}\nEND",
         *_allocator_config(identity.enclaves),
+        *([f"cat > {PIN_FILE} <<'END'\n{enclave_image.pin()}\nEND"] if enclave_image else []),
         "M=http://169.254.169.254/latest",
         'T=$(curl -sSf --retry 9 -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 900" $M/api/token)',
         'ID=$(curl -sSf --retry 9 -H "X-aws-ec2-metadata-token: $T" $M/meta-data/instance-id)',

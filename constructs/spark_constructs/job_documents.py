@@ -6,7 +6,7 @@ from typing import Any
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
-from spark_constructs.access_policies import HOST_DOCUMENTS, JOB_DOCUMENTS
+from spark_constructs.access_policies import HOST_DOCUMENTS, JOB_DOCUMENTS, VIEW_DOCUMENTS
 from spark_constructs.job_interface import FORWARDED_PORTS, JOB_ID_PATTERN
 from spark_constructs.naming import document_name
 
@@ -26,21 +26,24 @@ class JobDocumentsProps:
 
     cluster: str
     """Name of the cluster."""
+    tenants: tuple[str, ...] = ("default",)
+    """Names of the tenants; each has documents of its own."""
 
 
 class JobDocuments(Construct):
-    """Documents for submitters (``<cluster>-job.*``) and operators (``<cluster>-host.*``).
+    """Documents for submitters (``<cluster>-job.*``, ``<cluster>-view.*``) and operators (``<cluster>-host.*``).
 
     A document never carries what a person wrote: the one parameter is a job's id, and what is to be done lies in the
-    job bucket, where the launcher reads and checks it. Sessions attach to the shell of a job or forward a listed port;
-    none of them is a shell on the host.
+    job bucket, where the launcher reads and checks it. What is done to a job stands in documents of each tenant
+    (``job.<tenant>.submit``), which name the tenant to the launcher: who may run one speaks for that tenant alone.
+    Sessions attach to the shell of a job or forward a listed port; none of them is a shell on the host.
 
     Example::
 
         JobDocuments(self, "Documents", JobDocumentsProps(cluster="analytics"))
 
     Attributes:
-        names: the documents' names by their short names (``job.submit``).
+        names: the documents' names by their short names (``job.sales.submit``).
     """
 
     names: dict[str, str]
@@ -48,7 +51,7 @@ class JobDocuments(Construct):
     def __init__(self, scope: Construct, construct_id: str, props: JobDocumentsProps) -> None:
         super().__init__(scope, construct_id)
         self.names = {}
-        for short, (kind, content) in documents().items():
+        for short, (kind, content) in documents(props.tenants).items():
             name = document_name(props.cluster, short)
             ssm.CfnDocument(
                 self,
@@ -62,24 +65,28 @@ class JobDocuments(Construct):
             self.names[short] = name
 
 
-def documents() -> dict[str, tuple[str, dict[str, Any]]]:
+def documents(tenants: tuple[str, ...] = ("default",)) -> dict[str, tuple[str, dict[str, Any]]]:
     """Type and content of every document by its short name."""
-    job, host = JOB_DOCUMENTS, HOST_DOCUMENTS
-    return {
-        f"{job}submit": _command("Start a job whose specification lies in the job bucket", "submit", of_job=True),
-        f"{job}cancel": _command("End a job", "cancel", of_job=True),
-        f"{job}driver-ui": _command("Make the web UI of a job's driver one of the listed ports", "ui", of_job=True),
-        f"{job}status": _command("What the swarm and Spark consist of", "status", of_job=False),
-        f"{job}shell": ("Session", _shell()),
-        f"{job}port": ("Session", _port()),
-        f"{host}status": _command("What the swarm and Spark consist of", "status", of_job=False),
-        f"{host}rotate": _command("Rotate join tokens and Spark's RPC secret", "rotate", of_job=False),
+    found = {
+        f"{VIEW_DOCUMENTS}status": _command("What the swarm and Spark consist of", "status"),
+        f"{VIEW_DOCUMENTS}port": ("Session", _port()),
+        f"{HOST_DOCUMENTS}status": _command("What the swarm and Spark consist of", "status"),
+        f"{HOST_DOCUMENTS}rotate": _command("Rotate join tokens and Spark's RPC secret", "rotate"),
     }
+    for tenant in tenants:
+        own = f"{JOB_DOCUMENTS}{tenant}."
+        found |= {
+            f"{own}submit": _command(f"Start a job of {tenant} that lies in the job bucket", "submit", tenant),
+            f"{own}cancel": _command(f"End a job of {tenant}", "cancel", tenant),
+            f"{own}driver-ui": _command(f"Put the web UI of a driver of {tenant} behind a listed port", "ui", tenant),
+            f"{own}shell": ("Session", _shell(tenant)),
+        }
+    return found
 
 
-def _command(description: str, verb: str, *, of_job: bool) -> tuple[str, dict[str, Any]]:
+def _command(description: str, verb: str, tenant: str = "") -> tuple[str, dict[str, Any]]:
     """A Run Command document (Systems Manager user guide, "Data elements and parameters", schema 2.2)."""
-    line = f"exec {LAUNCHER} {verb}" + (" '{{ job }}'" if of_job else "")
+    line = f"exec {LAUNCHER} {verb}" + (f" '{{{{ job }}}}' {tenant}" if tenant else "")
     content: dict[str, Any] = {
         "schemaVersion": "2.2",
         "description": f"sparkvault: {description}",
@@ -92,19 +99,19 @@ def _command(description: str, verb: str, *, of_job: bool) -> tuple[str, dict[st
             }
         ],
     }
-    if of_job:
+    if tenant:
         content["parameters"] = _JOB_PARAMETER
     return "Command", content
 
 
-def _shell() -> dict[str, Any]:
+def _shell(tenant: str) -> dict[str, Any]:
     """Attaches to a job's own container (user guide, "Session document schema", InteractiveCommands)."""
     return {
         "schemaVersion": "1.0",
-        "description": "sparkvault: the terminal of an interactive job",
+        "description": f"sparkvault: the terminal of an interactive job of {tenant}",
         "sessionType": "InteractiveCommands",
         "parameters": _JOB_PARAMETER,
-        "properties": {"linux": {"commands": f"{LAUNCHER} attach '{{{{ job }}}}'", "runAsElevated": True}},
+        "properties": {"linux": {"commands": f"{LAUNCHER} attach '{{{{ job }}}}' {tenant}", "runAsElevated": True}},
     }
 
 

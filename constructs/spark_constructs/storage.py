@@ -1,7 +1,7 @@
 """Everything at rest: the cluster's key, the bucket of its jobs, and its log groups."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
@@ -44,6 +44,8 @@ class ClusterStorageProps:
     """Days that files of jobs are kept; default: 30."""
     log_retention_days: int = 90
     """Days that logs are kept, one of the numbers that CloudWatch Logs knows; default: 90."""
+    scratch: Mapping[str, int] = field(default_factory=dict)
+    """Prefix of what nobody needs for long → days after which it goes, older versions a day later; default: none."""
     may_delete: bool = False
     """Whether data goes when the stack goes, once the bucket is empty; default: everything is retained."""
 
@@ -162,6 +164,15 @@ class ClusterStorage(Construct):
                     id="expire-event-logs",
                     prefix=EVENT_LOGS_PREFIX,
                     expiration=Duration.days(self._props.job_retention_days),
+                ),
+                *(
+                    s3.LifecycleRule(
+                        id=f"expire-{prefix.rstrip('/').replace('/', '-')}",
+                        prefix=prefix,
+                        expiration=Duration.days(days),
+                        noncurrent_version_expiration=Duration.days(1),
+                    )
+                    for prefix, days in self._props.scratch.items()
                 ),
                 s3.LifecycleRule(
                     id="clean-up",

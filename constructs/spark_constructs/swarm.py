@@ -12,8 +12,9 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_ssm as ssm
-from constructs import Construct
+from constructs import Construct, IDependable
 
+from spark_constructs.enclave_image import EnclaveImage, EnclaveImageProps
 from spark_constructs.host_group import HostDisks, HostGroup, HostGroupProps, SpotShare
 from spark_constructs.host_group_guards import EnclaveReservation
 from spark_constructs.host_notifications import HostNotifications, HostNotificationsProps
@@ -57,6 +58,8 @@ class SwarmWorkers:
     """Spot capacity; default: none, all workers are On-Demand."""
     enclaves: EnclaveReservation | None = None
     """What each worker sets aside for Nitro Enclaves; default: nothing."""
+    enclave_image: EnclaveImageProps | None = None
+    """What those enclaves run; default: nothing, and no enclave is started."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,9 @@ class Swarm(Construct):
                 disks=workers.disks,
                 spot=workers.spot,
                 enclaves=workers.enclaves,
+                enclave_image=EnclaveImage(self, "EnclaveImage", workers.enclave_image)
+                if workers.enclave_image
+                else None,
                 drain_timeout_seconds=props.drain_timeout_seconds,
                 boot_timeout_seconds=props.boot_timeout_seconds,
                 bundle=bundle,
@@ -207,7 +213,7 @@ class Swarm(Construct):
                 permissions_boundary=props.permissions_boundary,
             ),
         )
-        self.workers.group.node.add_dependency(self.managers.group)
+        # Neither group waits for the other: workers fetch their images while the managers form the swarm.
         self._props = props
         self._share_authority()
         self._give_tenants_roles()
@@ -223,7 +229,7 @@ class Swarm(Construct):
         self.managers.role.add(*self.authority.read(), *self.authority.write())
         self.workers.role.add(*self.authority.read())
         # Hosts ask for it as soon as they boot, and until they are gone.
-        self.managers.group.node.add_dependency(self.authority)
+        self._before_any_host(self.authority)
 
     def _give_tenants_roles(self) -> None:
         props = self._props
@@ -285,4 +291,8 @@ class Swarm(Construct):
                 # The standard tier ends at 4096 characters, which settings of many tenants may pass.
                 tier=ssm.ParameterTier.INTELLIGENT_TIERING,
             )
-            self.managers.group.node.add_dependency(parameter)
+            self._before_any_host(parameter)
+
+    def _before_any_host(self, needed: IDependable) -> None:
+        for hosts in (self.managers, self.workers):
+            hosts.group.node.add_dependency(needed)

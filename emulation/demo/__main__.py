@@ -12,7 +12,7 @@ from types import FrameType
 from rich.table import Table
 
 from emulation.aws import EmbeddedAws, EmbeddedAwsError
-from emulation.demo import enclave, fargate, local
+from emulation.demo import enclave, fargate, local, swarm
 from emulation.demo.steps import Demo, DemoError, console
 from sparkvault.errors import SparkvaultError
 from sparkvault.project import WORK_FOLDER_VARIABLE, work_folder
@@ -21,6 +21,7 @@ from sparkvault.toolchain import find_node, tool_environment
 #: Part → what runs it. `all` runs every one.
 PARTS: dict[str, Callable[[Demo, EmbeddedAws, Path], None]] = {
     "local": local.run,
+    "swarm": swarm.run,
     "enclave": enclave.run,
     "fargate": fargate.run,
 }
@@ -45,7 +46,11 @@ def main(arguments: list[str]) -> int:
         with EmbeddedAws() as aws:
             environment = aws.environment(tool_environment()) | {WORK_FOLDER_VARIABLE: str(work)}
             demo = Demo(environment)
-            for name, part in PARTS.items():
+            parts = dict(PARTS)
+            if wanted == "all" and not swarm.why_not():
+                # The same stacks are deployed with their hosts then.
+                parts["local"] = local.on_one_machine
+            for name, part in parts.items():
                 if wanted in ("all", name):
                     part(demo, aws, work)
     except (DemoError, EmbeddedAwsError, SparkvaultError) as error:

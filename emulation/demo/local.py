@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emulation.aws import EmbeddedAws, bootstrap, leftovers
 from emulation.demo.steps import ROOT, Demo, DemoError
+from emulation.ec2.emulated import Aws
 from sparkvault.toolchain import docker_engine
 
 CONFIGURATION = "emulation/demo/deployment.yaml"
@@ -18,11 +19,16 @@ TOP = 10
 def run(demo: Demo, aws: EmbeddedAws, work: Path) -> None:
     """Deploy, count words, check the count, clean up."""
     deploy(demo, aws)
+    on_one_machine(demo, aws, work)
+    destroy(demo, aws)
+
+
+def on_one_machine(demo: Demo, aws: EmbeddedAws, work: Path) -> None:
+    """Count words and check the count; nothing is deployed, for another part does that on hosts."""
     try:
         count_words(demo, work)
     finally:
         demo.run(SPARKVAULT, "local", "down", "--if-up", shown="sparkvault local down")
-    destroy(demo, aws)
 
 
 def deploy(demo: Demo, aws: EmbeddedAws) -> None:
@@ -35,6 +41,11 @@ def deploy(demo: Demo, aws: EmbeddedAws) -> None:
         options.append("--without-images")
         demo.note("container images", "not built or pushed: no Docker engine is reachable here")
     demo.run(SPARKVAULT, "deploy", *options, shown=f"sparkvault deploy {' '.join(options)}")
+    note_stacks(demo, aws)
+
+
+def note_stacks(demo: Demo, aws: Aws) -> None:
+    """What is deployed in the account, for the summary."""
     report = aws.client("cloudformation").describe_stacks()["Stacks"]
     stacks = [stack["StackName"] for stack in report if stack["StackName"] != "CDKToolkit"]
     resources = 0

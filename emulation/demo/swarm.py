@@ -1,16 +1,17 @@
 """Part `swarm`: hosts that boot from the deployed templates, a swarm of them, and word counts over its overlay."""
 
-import json
 import re
 import sys
 import time
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 from emulation.aws import EmbeddedAws, bootstrap
+from emulation.demo.local import note_stacks
 from emulation.demo.steps import ROOT, Demo, DemoError, console
-from emulation.ec2 import EmulatedEc2
-from emulation.engine import EngineMissing, engine_lease
+from emulation.ec2 import Ec2EmulationError, EmulatedEc2, check_host_programs
+from emulation.engine import EngineError, engine_lease
 from spark_constructs.naming import bucket_name
 from spark_constructs.tenant_permissions import tenant_prefix
 
@@ -24,12 +25,24 @@ WORKERS = 2
 
 def run(demo: Demo, aws: EmbeddedAws, work: Path) -> None:
     """Deploy onto emulated hosts, count words, add a host, count again. `aws` has no hosts: another account is used."""
+    reason = why_not()
+    if reason:
+        demo.note("swarm", f"not shown here: {reason}")
+        return
+    with engine_lease() as engine, EmbeddedAws(hosts="external") as account, EmulatedEc2(account, engine) as ec2:
+        bootstrap(account, [ROOT / "node_modules" / ".bin" / "cdk"])
+        on_hosts(Demo(ec2.environment(demo.environment), demo.rows), ec2, work)
+
+
+@cache
+def why_not() -> str:
+    """Why this machine cannot have emulated hosts, found out by starting an engine; empty where it can."""
     try:
-        with engine_lease() as engine, EmbeddedAws(hosts="external") as account, EmulatedEc2(account, engine) as ec2:
-            bootstrap(account, [ROOT / "node_modules" / ".bin" / "cdk"])
-            on_hosts(Demo(ec2.environment(demo.environment), demo.rows), ec2, work)
-    except EngineMissing as missing:
-        demo.note("swarm", f"not shown: {missing}")
+        check_host_programs()
+        with engine_lease():
+            return ""
+    except (Ec2EmulationError, EngineError) as missing:
+        return str(missing)
 
 
 def on_hosts(demo: Demo, ec2: EmulatedEc2, work: Path) -> None:
@@ -37,6 +50,7 @@ def on_hosts(demo: Demo, ec2: EmulatedEc2, work: Path) -> None:
     demo.headline("Deploy all stacks; their instances boot as hosts with real systemd and real Docker engines")
     options = ["--config", CONFIGURATION, "--yes"]
     demo.run(SPARKVAULT, "deploy", *options, shown=f"sparkvault deploy {' '.join(options)}")
+    note_stacks(demo, ec2.aws)
     [manager] = ec2.hosts("manager")
     nodes = manager.run(["docker", "node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}"]).stdout
     demo.note("hosts", ", ".join(f"{host.role} {host.address}" for host in ec2.hosts()))
@@ -79,7 +93,4 @@ def count_words(demo: Demo, text: Path, address: str, what: str) -> None:
     missing = [word for word, count in expected.most_common(3) if f"{count:,}  {word}\n" not in printed]
     if missing:
         raise DemoError(f"the job's output lacks the right count of {', '.join(missing)}")
-    jobs = demo.run(
-        SPARKVAULT, "jobs", "--target", "swarm", "--config", CONFIGURATION, "--json", shown="sparkvault jobs"
-    )
-    demo.note(what, f"{json.loads(jobs)[0]['state']}, counts equal an independent count")
+    demo.note(what, "succeeded, counts equal an independent count")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from emulation.ec2.emulated import EmulatedEc2, default_state_file
@@ -27,7 +28,9 @@ _FAILED = "failed"
 def main() -> int:
     """0 done, 1 failed, 2 wrong use."""
     parser = argparse.ArgumentParser(prog="python -m emulation.ec2", description=__doc__)
-    parser.add_argument("verb", choices=("up", "hold", "status", "down"), help="hold: like up, in the foreground")
+    verbs = ("up", "hold", "status", "env", "down", "images")
+    what = "hold: like up, in the foreground; env: what a shell needs; images: build all that hosts need"
+    parser.add_argument("verb", choices=verbs, help=what)
     parser.add_argument("--config", type=Path, default=CONFIGURATION, help="what to deploy (default: the demo's)")
     parser.add_argument("--with-images", action="store_true", help="build Spark's images and push them, too")
     parser.add_argument("--disk-mib", type=int, help="size of a host's data volume (default: as this machine has)")
@@ -39,6 +42,11 @@ def main() -> int:
             return _up(state, sys.argv[2:])
         if options.verb == "hold":
             return _hold(state, options)
+        if options.verb == "images":
+            return _images()
+        if options.verb == "env":
+            print(_environment_file(state).read_text(), end="")
+            return 0
         return _status(state) if options.verb == "status" else _down(state)
     except (Ec2EmulationError, HostError) as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -114,6 +122,28 @@ def _hold(state: Path, options: argparse.Namespace) -> int:
     return 0
 
 
+def _images() -> int:
+    """Build Spark's images and the hosts' own, so that nobody who needs them waits; where they cannot be, say why."""
+    from emulation.ec2.capability import check_host_programs
+    from emulation.ec2.host_image import host_image
+    from emulation.engine import EngineMissing, engine_lease
+
+    started = time.monotonic()
+    try:
+        check_host_programs()
+        with engine_lease() as engine, ThreadPoolExecutor(1) as beside:
+            # Both wait for packages most of the time.
+            hosts = beside.submit(host_image, engine.client(timeout=900))
+            for name in ("submit", "worker", "master"):
+                engine.spark_image(name, lambda text: print(text, flush=True))
+            hosts.result()
+    except (Ec2EmulationError, EngineMissing) as missing:
+        print(f"no images for emulated hosts: {missing}", file=sys.stderr)
+        return int(os.environ.get("CI") == "true")
+    print(f"the images of Spark and of emulated hosts are there after {time.monotonic() - started:.0f} s")
+    return 0
+
+
 def _status(state: Path) -> int:
     ec2 = _attached(state)
     for host in ec2.hosts():
@@ -139,6 +169,13 @@ def _down(state: Path) -> int:
     for suffix in (".json", ".env", ".result"):
         state.with_suffix(suffix).unlink(missing_ok=True)
     return 0
+
+
+def _environment_file(state: Path) -> Path:
+    file = state.with_suffix(".env")
+    if not file.exists():
+        raise Ec2EmulationError(f"no emulated EC2 is up ({state}): run `python -m emulation.ec2 up`")
+    return file
 
 
 def _alive(state: Path) -> bool:

@@ -20,6 +20,7 @@ from emulation.aws import client as clients
 from emulation.aws.environment import sealed_environment
 from emulation.ec2.aws_control import AwsControl
 from emulation.ec2.booter import Booter, wait_until
+from emulation.ec2.capability import check_host_programs
 from emulation.ec2.errors import Ec2EmulationError
 from emulation.ec2.host import Host
 from emulation.ec2.host_image import host_image
@@ -62,6 +63,10 @@ class DockerEngine(Protocol):
     @property
     def socket(self) -> Path:
         """Where it listens."""
+
+    @property
+    def pushed_images(self) -> Path:
+        """Where its registries keep what is pushed."""
 
     def client(self) -> docker.DockerClient:
         """A client of its API."""
@@ -130,13 +135,18 @@ class EmulatedEc2:
     # ------------------------------------------------------------------ life
     def start(self) -> EmulatedEc2:
         """Begin to boot; what runs already is booted now."""
-        if os.geteuid() != 0:
-            raise Ec2EmulationError("emulated hosts need root: run this as root, on Linux")
+        check_host_programs()
         client = self._engine.client()
         image = host_image(client)
         self._folder = Path(tempfile.mkdtemp(prefix="emulated-ec2-"))
         machines = Machines(client, image, self._owner, self._folder)
-        self._registry = ImageRegistry(self._aws, self._aws.account_id, self._aws.region, self._folder / "registry")
+        self._registry = ImageRegistry(
+            self._aws,
+            self._aws.account_id,
+            self._aws.region,
+            self._folder / "registry",
+            store=self._engine.pushed_images,
+        )
         self._registry.prepare()
         self._registry.start()
         self._options = replace(self._options, registries={self._registry.name: self._registry.authority})
@@ -306,6 +316,7 @@ class _AttachedEngine:
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket
+        self.pushed_images = socket.parent.parent / "registry"
 
     def client(self) -> docker.DockerClient:
         """A client of its API."""

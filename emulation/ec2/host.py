@@ -176,10 +176,11 @@ class Host:
         """Power loss: everything stops at once. EC2 goes on to call it running; see `EmulatedEc2.impair`."""
         self._container().kill("SIGKILL")
 
-    def start(self) -> None:
+    def start(self, *, wait: bool = True) -> None:
         """Power back after `kill`: it boots again with its disks as they were."""
         self._container().start()
-        self.wait_until_booted()
+        if wait:
+            self.wait_until_booted()
 
     def reboot(self, *, wait: bool = True) -> None:
         """An ordinary reboot from inside."""

@@ -34,7 +34,7 @@ _ON = ("sparkvault-emulation-aws.service", "sparkvault-emulation-user-data.servi
 _MIRROR = "http://deb.debian.org/debian"
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "udev", "libnss-myhostname"),
-    *("docker.io", "iptables", "iproute2", "iputils-ping", "xfsprogs", "chrony"),
+    *("docker.io", "iptables", "iproute2", "iputils-ping", "xfsprogs", "chrony", "socat"),
     *("ca-certificates", "openssl", "curl", "jq", "file", "procps", "python3"),
 )
 # Units that would start without being asked: what a new EC2 host lacks until its bundle installs and starts it, and

@@ -23,7 +23,7 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from emulation.ec2.capability import PROGRAM_PATH
 from emulation.ec2.errors import Ec2EmulationError
 from emulation.ec2.vpc_network import VpcNetwork
 
 START_TIMEOUT_SECONDS = 30.0
-_PROGRAM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+#: Some ten builds of all images.
+MOST_STORED_BYTES = 4 * 1024**3
 _ROOT = Path(__file__).resolve().parents[2]
 _LIFE = timedelta(days=30)
 
@@ -45,10 +47,12 @@ _LIFE = timedelta(days=30)
 class ImageRegistry:
     """The registry of one account and region. `start` before hosts are made: they are given its authority."""
 
-    def __init__(self, aws: Any, account: str, region: str, folder: Path) -> None:
+    def __init__(self, aws: Any, account: str, region: str, folder: Path, store: Path | None = None) -> None:
+        """`folder` holds its keys; `store` what is pushed (default: the same folder)."""
         self.name = f"{account}.dkr.ecr.{region}.amazonaws.com"
         self._aws = aws
         self._folder = folder
+        self._store = store or folder / "images"
         self._port = 0
         self._credentials = ""
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -64,10 +68,9 @@ class ImageRegistry:
 
     # ------------------------------------------------------------------ life
     def prepare(self) -> None:
-        """Make its keys, its password and its port. Raises `Ec2EmulationError` where docker-registry is missing."""
-        if shutil.which("docker-registry", path=_PROGRAM_PATH) is None:
-            raise Ec2EmulationError("the registry of emulated hosts is missing: apt-get install docker-registry")
+        """Make its keys, its password and its port."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        _bound(self._store)
         self._make_certificates()
         token = self._aws.client("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
         user, _, password = b64decode(token).decode().partition(":")
@@ -131,6 +134,24 @@ class ImageRegistry:
         except OSError as error:
             raise Ec2EmulationError(f"the registry has no {repository}:{reference}: {error}") from error
 
+    @contextlib.contextmanager
+    def forged(self, repository: str, digest: str, *, of: str) -> Iterator[None]:
+        """While in here, the manifest of image `of` is given under a digest that is not its own."""
+        algorithm, _, value = digest.partition(":")
+        storage = self._store / "docker" / "registry" / "v2"
+        right = storage / "blobs" / algorithm / of.partition(":")[2][:2] / of.partition(":")[2] / "data"
+        blob = storage / "blobs" / algorithm / value[:2] / value
+        revision = storage / "repositories" / repository / "_manifests" / "revisions" / algorithm / value
+        blob.mkdir(parents=True)
+        revision.mkdir(parents=True)
+        shutil.copy(right, blob / "data")
+        (revision / "link").write_text(digest)
+        try:
+            yield
+        finally:
+            shutil.rmtree(blob)
+            shutil.rmtree(revision)
+
     def docker_command(self, environment: Mapping[str, str], engine: Mapping[str, str]) -> Path:
         """A `docker` for the CDK CLI: the engine's own, but what is pushed to ECR's name goes to this registry.
 
@@ -156,7 +177,7 @@ class ImageRegistry:
         config = {
             "version": "0.1",
             "log": {"level": "error", "accesslog": {"disabled": True}},
-            "storage": {"filesystem": {"rootdirectory": str(self._folder / "images")}, "delete": {"enabled": False}},
+            "storage": {"filesystem": {"rootdirectory": str(self._store)}, "delete": {"enabled": False}},
             "http": {
                 "addr": address,
                 "tls": {"certificate": str(self._folder / "server.pem"), "key": str(self._folder / "server.key")},
@@ -166,7 +187,7 @@ class ImageRegistry:
         }
         file = self._folder / f"config-{len(self._processes)}.json"
         file.write_text(json.dumps(config))  # JSON is YAML
-        program = shutil.which("docker-registry", path=_PROGRAM_PATH) or "docker-registry"
+        program = shutil.which("docker-registry", path=PROGRAM_PATH) or "docker-registry"
         with (self._folder / "registry.log").open("ab") as log:
             self._processes.append(
                 subprocess.Popen(
@@ -174,7 +195,7 @@ class ImageRegistry:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env={"PATH": _PROGRAM_PATH},
+                    env={"PATH": PROGRAM_PATH},
                     start_new_session=True,
                 )
             )
@@ -226,6 +247,13 @@ class ImageRegistry:
             file.write(
                 key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
             )
+
+
+def _bound(store: Path) -> None:
+    """Begin anew where what was pushed in the past has grown too large; the engine still has the images themselves."""
+    size = sum(file.stat().st_size for file in store.rglob("data") if file.is_file())
+    if size > MOST_STORED_BYTES:
+        shutil.rmtree(store, ignore_errors=True)
 
 
 def bcrypt(password: str) -> str:

@@ -17,6 +17,8 @@ from emulation.ec2.errors import Ec2EmulationError
 
 METADATA_ADDRESS = "169.254.169.254"
 BRIDGE = "vpc"
+#: Locally administered, below any that the kernel makes up.
+BRIDGE_ADDRESS = "02:00:00:00:00:01"
 COMMAND_TIMEOUT_SECONDS = 30
 
 
@@ -56,7 +58,12 @@ class VpcNetwork:
         """Make namespace and bridge. Raises `Ec2EmulationError`."""
         run("ip", "netns", "add", self.name)
         self._inside("ip", "link", "set", "lo", "up")
-        self._inside("ip", "link", "add", BRIDGE, "type", "bridge", "stp_state", "0", "forward_delay", "0")
+        # With an address of its own: a bridge without one takes that of its lowest port, another with each cable.
+        # Hosts would then send to an address that nobody has any more.
+        self._inside(
+            *("ip", "link", "add", BRIDGE, "address", BRIDGE_ADDRESS),
+            *("type", "bridge", "stp_state", "0", "forward_delay", "0"),
+        )
         for address in (self.router, self.resolver, self.services):
             self._inside("ip", "address", "add", f"{address}/{self.range.prefixlen}", "dev", BRIDGE)
         self._inside("ip", "address", "add", f"{METADATA_ADDRESS}/32", "dev", BRIDGE)

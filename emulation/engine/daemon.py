@@ -28,6 +28,11 @@ class Engine:
         """The Unix socket of its API."""
         return self.home.socket
 
+    @property
+    def pushed_images(self) -> Path:
+        """Where emulated registries keep what is pushed to them: the same image is packed once, not each time."""
+        return self.home.root / "registry"
+
     def client(self, timeout: int = 120) -> docker.DockerClient:
         """A new client of Docker's own library; ``timeout`` in seconds for each call."""
         return docker.DockerClient(base_url=f"unix://{self.socket}", timeout=timeout)

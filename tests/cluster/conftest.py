@@ -2,75 +2,29 @@
 
 from __future__ import annotations
 
-import os
+import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from emulation.aws import EmbeddedAws, bootstrap
-from emulation.ec2 import Ec2EmulationError, EmulatedEc2, Host
-from emulation.engine import Engine, EngineMissing, engine_lease
-from sparkvault.project import WORK_FOLDER_VARIABLE
-from sparkvault.toolchain import tool_environment
+from emulation.ec2 import EmulatedEc2
+from emulation.engine import Engine
+from spark_constructs.naming import bucket_name
+from tests.cluster.deployed import CONFIGURATION, ROOT, DeployedCluster
+from tests.support.docker_engine import leased_engine
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIGURATION = ROOT / "emulation" / "demo" / "deployment.yaml"
-DEPLOYMENT_TIMEOUT_SECONDS = 1400
-
-
-@dataclass(frozen=True)
-class DeployedCluster:
-    """A cluster as it was deployed, the account it is in and the hosts it runs on."""
-
-    aws: EmbeddedAws
-    ec2: EmulatedEc2
-    engine: Engine
-    configuration: Path
-    work: Path
-    """Work folder of the command line: this cluster's own."""
-
-    def managers(self) -> list[Host]:
-        """Hosts that are managers."""
-        return self.ec2.hosts("manager")
-
-    def workers(self) -> list[Host]:
-        """Hosts that are workers."""
-        return self.ec2.hosts("worker")
-
-    def environment(self) -> dict[str, str]:
-        """For the command line: this account and no other, images really pushed."""
-        return self.ec2.environment(tool_environment()) | {WORK_FOLDER_VARIABLE: str(self.work)}
-
-    def sparkvault(
-        self, *arguments: str, timeout: float = DEPLOYMENT_TIMEOUT_SECONDS
-    ) -> subprocess.CompletedProcess[str]:
-        """Run `sparkvault` against this cluster's account; its output is kept, standard error with it."""
-        return subprocess.run(
-            ["sparkvault", *arguments],
-            cwd=ROOT,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+#: Size of a host's data volume, so that one can be filled: images take some 2.5 GiB.
+DISK_MIB = 8192
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """The machine's own Docker engine; skips where there cannot be one, fails there under CI."""
-    try:
-        with engine_lease() as leased:
-            yield leased
-    except EngineMissing as missing:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"emulated hosts need root and a Docker engine: {missing}")
+    yield from leased_engine()
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +32,7 @@ def emulated(engine: Engine) -> Iterator[tuple[EmbeddedAws, EmulatedEc2]]:
     """An account whose instances come to life; nothing is deployed in it."""
     with EmbeddedAws(hosts="external") as aws:
         bootstrap(aws, [ROOT / "node_modules" / ".bin" / "cdk"])
-        with EmulatedEc2(aws, engine) as ec2:
+        with EmulatedEc2(aws, engine, disk_mib=DISK_MIB) as ec2:
             yield aws, ec2
 
 
@@ -89,8 +43,34 @@ def cluster(
     """The demo's cluster, deployed: its creation has waited for the hosts' own signals."""
     aws, ec2 = emulated
     found = DeployedCluster(aws, ec2, engine, CONFIGURATION, tmp_path_factory.mktemp("work"))
-    done = found.sparkvault("deploy", "--config", str(CONFIGURATION), "--yes")
-    if done.returncode != 0:
-        logs = "\n".join(f"{host.instance_id} {host.role}:\n{host.boot_log()[-2000:]}" for host in ec2.hosts())
-        raise Ec2EmulationError(f"the cluster was not deployed:\n{done.stdout}\n{logs}")
+    found.deploy()
     return found
+
+
+@pytest.fixture(scope="session")
+def text(cluster: DeployedCluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Counter[str]]:
+    """A text where the tenant's jobs may read it, and its words as Python counts them."""
+    file = tmp_path_factory.mktemp("text") / "text.txt"
+    subprocess.run(["python", "examples/text.py", str(file)], cwd=ROOT, check=True, timeout=60)
+    bucket = bucket_name("demo", "jobs", cluster.aws.account_id, cluster.aws.region)
+    cluster.aws.client("s3").upload_file(str(file), bucket, "tenants/default/text.txt")
+    words = Counter(re.findall(r"[a-z]+(?:'[a-z]+)*", file.read_text(encoding="utf-8").lower()))
+    return f"s3a://{bucket}/tenants/default/text.txt", words
+
+
+@pytest.fixture(scope="session")
+def long_job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An application whose answer is known, and that runs long enough for something to happen to it."""
+    file = tmp_path_factory.mktemp("jobs") / "long.py"
+    file.write_text(
+        "import sys, time\n"
+        "from pyspark.sql import SparkSession\n"
+        "spark = SparkSession.builder.getOrCreate()\n"
+        "seconds = float(sys.argv[1])\n"
+        "print('started', flush=True)\n"
+        "def slow(number):\n    time.sleep(seconds)\n    return (number % 7, number)\n"
+        "pairs = spark.sparkContext.parallelize(range(40), 40).map(slow).reduceByKey(lambda a, b: a + b)\n"
+        "print('sum', sum(value for _, value in pairs.collect()), flush=True)\n"
+        "spark.stop()\n"
+    )
+    return file

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from emulation.ec2 import Host, HostError
-from tests.cluster.conftest import DeployedCluster
+from tests.cluster.deployed import DeployedCluster
 
 # The first test waits for the deployment of the cluster.
 pytestmark = [pytest.mark.timeout(1500), pytest.mark.campaign]

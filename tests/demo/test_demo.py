@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from emulation.demo import swarm
+from emulation.demo.steps import Demo
 from sparkvault.toolchain import tool_environment
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +60,14 @@ def test_the_demo_deploys_counts_words_and_leaves_nothing(tmp_path: Path) -> Non
     assert "AKIAIOSFODNN7EXAMPLE" not in answer.stdout
     assert of_this_project(marker) == []
     assert [entry.name for entry in tmp_path.iterdir()] == []
+
+
+def test_what_this_machine_cannot_show_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swarm, "why_not", lambda: "emulated hosts need root: run this as root, on Linux")
+    demo = Demo({})
+    aws: Any = None
+    swarm.run(demo, aws, tmp_path)
+    assert demo.rows == [("swarm", "not shown here: emulated hosts need root: run this as root, on Linux")]
 
 
 def test_an_unknown_part_is_refused() -> None:

@@ -10,8 +10,6 @@ from tests.docs.commands import ROOT, blocks, run_on_terminal
 from tests.docs.test_commands import environment, project
 from tests.support.docker_engine import leased_engine
 
-pytestmark = pytest.mark.campaign
-
 __all__ = ["project"]
 
 
@@ -20,7 +18,7 @@ def engine() -> Iterator[Engine]:
     yield from leased_engine()
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(700)
 def test_the_page_about_one_machine_is_true_with_containers(engine: Engine, project: Path, tmp_path: Path) -> None:
     for name in ("master", "worker", "submit"):
         engine.spark_image(name, print)

@@ -37,6 +37,7 @@ instances = st.builds(
     role=st.sampled_from((MANAGER, WORKER)),
     alive=st.booleans(),
     lifecycle=st.sampled_from(("", "Pending", "InService", "Terminating:Wait", "Terminated")),
+    silent_seconds=st.floats(0, 200),
 )
 nodes = st.builds(
     Node,
@@ -121,6 +122,7 @@ snapshots = st.builds(
     membership=st.none() | st.builds(Membership, st.integers(1, 3), st.sampled_from(("", "swarm-1", "swarm-2"))),
     pending_seconds=st.floats(0, 100),
     leaderless_seconds=st.floats(0, 100),
+    outside_seconds=st.floats(0, 300),
     instances=st.none() | st.lists(instances, max_size=5, unique_by=lambda each: each.id).map(tuple),
     swarm=st.none() | swarms,
     join_data=st.dictionaries(st.sampled_from((MANAGER, WORKER)), st.none() | st.just("old")),
@@ -180,7 +182,14 @@ def check(action: Any, snapshot: Snapshot) -> None:
     if isinstance(action, model.PublishJoinData) and action.role == WORKER:
         assert "manager-token" not in action.content
     if isinstance(action, model.CompleteLifecycle):
-        assert snapshot.ending == model.TERMINATING
+        if action.instance == snapshot.instance and snapshot.ending:
+            assert snapshot.ending == model.TERMINATING
+        else:
+            # Of others only the hooks that wait already, and wait in vain.
+            assert snapshot.instances is not None
+            assert any(
+                each.id == action.instance and each.lifecycle == "Terminating:Wait" for each in snapshot.instances
+            )
 
 
 def action_is_own(action: Any, snapshot: Snapshot) -> bool:

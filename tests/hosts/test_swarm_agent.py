@@ -188,6 +188,49 @@ def test_a_worker_that_must_go_leaves_and_then_lets_auto_scaling_go_on(world: Wo
     assert world.runs_until(world.is_whole, 120)
 
 
+def test_a_worker_that_spot_takes_back_is_out_of_the_swarm_before_its_time(world: World) -> None:
+    one_manager_two_workers(world)
+    assert world.runs_until(world.is_whole, 60)
+    taken = world.hosts["i-w2"]
+    world.spot_notice(taken, 120)
+    assert world.runs_until(lambda: not taken.swarm, 100)
+    assert world.completed == [], "no hook waits for a host that Spot takes"
+    world.terminate(taken)
+    world.add("i-w3", "worker")
+    assert world.runs_until(world.is_whole, 120)
+
+
+def test_a_worker_whose_engine_cannot_leave_keeps_nobody_waiting(world: World) -> None:
+    one_manager_two_workers(world)
+    assert world.runs_until(world.is_whole, 60)
+    full = world.hosts["i-w2"]
+    full.can_write = False
+    world.end(full)
+    assert world.runs_until(lambda: world.completed == ["i-w2"], 60)
+    assert world.runs_until(world.is_whole, 60)
+
+
+def test_a_worker_that_has_died_does_not_keep_its_hook_waiting(world: World) -> None:
+    one_manager_two_workers(world)
+    assert world.runs_until(world.is_whole, 60)
+    dead = world.hosts["i-w2"]
+    dead.is_up = False
+    world.end(dead)
+    assert world.runs_until(lambda: world.completed == ["i-w2"], 120)
+    assert world.runs_until(world.is_whole, 60)
+
+
+def test_a_new_manager_does_not_wait_for_the_hook_of_one_that_has_died(world: World) -> None:
+    one_manager_two_workers(world)
+    assert world.runs_until(world.is_whole, 60)
+    dead = world.hosts["i-m1"]
+    dead.is_up = False
+    world.end(dead)
+    world.add("i-m2", "manager")
+    assert world.runs_until(lambda: world.completed == ["i-m1"], 360)
+    assert world.runs_until(world.is_whole, 180)
+
+
 def test_a_new_image_reaches_running_services(world: World) -> None:
     one_manager_two_workers(world)
     assert world.runs_until(world.is_whole, 60)

@@ -11,8 +11,8 @@ from emulation.engine import Engine
 from tests.images.conftest import HARDENED
 from tests.support.local_cluster import wait_until
 
-#: Whoever comes first builds the images.
-pytestmark = [pytest.mark.timeout(1500), pytest.mark.campaign]
+#: Room for the images to be built, where `make test` has not done so beforehand.
+pytestmark = pytest.mark.timeout(600)
 #: Seconds until a mode answers: about ten on an idle machine.
 ANSWER_SECONDS = 300.0
 

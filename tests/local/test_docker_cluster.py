@@ -27,8 +27,8 @@ from sparkvault.targets.local.target import LocalTarget
 from tests.support.docker_engine import leased_engine
 from tests.support.local_cluster import APPLICATIONS, EXAMPLES, Finished, run, start, wait_until
 
-#: Whoever comes first builds the images.
-pytestmark = [pytest.mark.timeout(1500), pytest.mark.campaign]
+#: Room for the images to be built, where `make test` has not done so beforehand.
+pytestmark = pytest.mark.timeout(600)
 
 _PRINTED = re.compile(r"^ *([0-9,]+)  ([a-z']+)$", re.MULTILINE)
 

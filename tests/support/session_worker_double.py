@@ -93,7 +93,7 @@ class Worker:
             parts = []
             for file in table["files"]:
                 properties = create_decryption_properties(
-                    base64.b64decode(file["footer_key"]), aad_prefix=base64.b64decode(file["aad_prefix"])
+                    base64.b64decode(file["key"]), aad_prefix=base64.b64decode(file["aad_prefix"])
                 )
                 try:
                     path = Path(table["directory"]) / file["name"]

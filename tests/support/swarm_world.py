@@ -71,6 +71,10 @@ class Host:
     node: str = ""
     images: set[str] = field(default_factory=set)
     healthy: bool = True
+    can_write: bool = True
+    """Whether its disk has room: an engine without any cannot even leave its swarm."""
+    spot: dict[str, str] | None = None
+    """The notice that EC2 will take it back."""
     agent: Agent | None = None
 
 
@@ -138,6 +142,14 @@ class World:
     def end(self, host: Host) -> None:
         """Auto Scaling asks it to go, and waits."""
         host.lifecycle, host.target = "Terminating:Wait", "Terminated"
+
+    def spot_notice(self, host: Host, seconds: int = 120) -> None:
+        """EC2 will take it back after so many seconds; its group knows nothing of that."""
+        host.spot = {"action": "terminate", "time": self.time(seconds)}
+
+    def time(self, later: float = 0.0) -> str:
+        """The moment as AWS and Docker write it."""
+        return datetime.fromtimestamp(self.now + later, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def step(self) -> None:
         """A second passes."""
@@ -260,7 +272,7 @@ class World:
         if verb == "put-object":
             return None
         if verb == "complete-lifecycle-action":
-            return self._effect(lambda: self._complete(host))
+            return self._effect(lambda: self._complete(host, given))
         if verb == "set-instance-health":
             return self._effect(lambda: setattr(host, "healthy", False))
         raise AssertionError(f"the agent may not call {arguments[:2]}")
@@ -294,7 +306,15 @@ class World:
         if self.parameters.pop(name, None) is None:
             raise AwsError("ParameterNotFound", name)
 
-    def _complete(self, host: Host) -> None:
+    def _complete(self, asking: Host, given: dict[str, str]) -> None:
+        host = self.hosts[given["--instance-id"]]
+        group = f"{CLUSTER}-{host.role}s"
+        assert (given["--auto-scaling-group-name"], given["--lifecycle-hook-name"]) == (group, f"{group}-drain")
+        # As the hosts' roles have it.
+        if asking.role != host.role and asking.role != "manager":
+            raise AwsError("AccessDenied", "not for workers")
+        if host.lifecycle != "Terminating:Wait":
+            raise AwsError("ValidationError", "No active Lifecycle Action found")
         self.completed.append(host.id)
         self.terminate(host)
 
@@ -318,8 +338,8 @@ class FakeMetadata:
     def lifecycle_state(self) -> str:
         return self._host.target
 
-    def spot_notice(self) -> None:
-        return None
+    def spot_notice(self) -> dict[str, str] | None:
+        return self._host.spot
 
 
 class FakeEngine:
@@ -463,6 +483,8 @@ class FakeEngine:
         if path == "/swarm/leave":
             if not host.swarm:
                 raise EngineError(503, "This node is not part of a swarm")
+            if not host.can_write:
+                raise EngineError(500, "no space left on device")
             host.swarm = host.node = ""
             return None
         if path.endswith("/kill"):
@@ -492,7 +514,7 @@ class FakeEngine:
                 "Name": body["Name"],
                 "Version": {"Index": 1},
                 "Spec": body,
-                "CreatedAt": self._time(),
+                "CreatedAt": self._world.time(),
             }
             return {"ID": made, "Id": made}
         service = swarm.services[path.split("/")[2]]
@@ -507,7 +529,7 @@ class FakeEngine:
         swarm.nodes[node] = {
             "ID": node,
             "Version": {"Index": 1},
-            "CreatedAt": self._time(),
+            "CreatedAt": self._world.time(),
             "Spec": {"Role": role, "Availability": "active", "Labels": {}},
             "Description": {"Resources": {"NanoCPUs": 2_000_000_000, "MemoryBytes": 8 * 1024**3}},
         }
@@ -520,9 +542,6 @@ class FakeEngine:
         found = {"nodes": swarm.nodes, "services": swarm.services, "secrets": swarm.secrets}[kind]
         if found.pop(name, None) is None:
             raise EngineError(404, "not found")
-
-    def _time(self) -> str:
-        return datetime.fromtimestamp(self._world.now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _may_run(spec: dict[str, Any], node: dict[str, Any]) -> bool:

@@ -2,26 +2,36 @@
 
 import fcntl
 import os
+import re
 import select
+import struct
 import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+ROWS, COLUMNS = 40, 200
 
 
 class Terminal:
     """Runs a program with a pseudo-terminal as its controlling terminal."""
 
-    def __init__(self, command: list[str], environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, command: list[str], environment: dict[str, str] | None = None, folder: Path | None = None
+    ) -> None:
         self.shown = ""
         self._ours, theirs = os.openpty()
+        # A window has a size; line editors do not work in one of none.
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         self.process = subprocess.Popen(
             command,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
+            cwd=folder,
             env={"PYTHONPATH": os.pathsep.join(sys.path), **os.environ, "TERM": "dumb", **(environment or {})},
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
@@ -74,5 +84,6 @@ class Terminal:
             data = os.read(self._ours, 65536)
         except OSError:
             return False
-        self.shown += data.decode(errors="replace").replace("\r\n", "\n")
+        # Terminals behind terminals add carriage returns of their own; one alone draws a line again.
+        self.shown = re.sub("\r+\n", "\n", self.shown + data.decode(errors="replace"))
         return bool(data)

@@ -76,25 +76,25 @@ def test_every_parameter_of_every_document_is_validated() -> None:
 
 
 def test_a_document_runs_the_launcher_with_the_jobs_id_and_nothing_else(aws: EmbeddedAws) -> None:
-    assert ran(aws, "job.submit", job=[JOB_ID])["StandardOutputContent"] == f"submit {JOB_ID}\n"
+    assert ran(aws, "job.default.submit", job=[JOB_ID])["StandardOutputContent"] == f"submit {JOB_ID} default\n"
 
 
 @pytest.mark.parametrize(
     "job", [f"{JOB_ID}; id", f"$(id){JOB_ID}", f"{JOB_ID}\n", "' $(id) '", " ", "../x", JOB_ID.upper()]
 )
 def test_nothing_but_a_jobs_id_reaches_a_host(aws: EmbeddedAws, job: str) -> None:
-    for short in ("job.submit", "job.cancel", "job.driver-ui"):
+    for short in ("job.default.submit", "job.default.cancel", "job.default.driver-ui"):
         with pytest.raises(ClientError, match="InvalidParameters"):
             ran(aws, short, job=[job])
     with pytest.raises(ClientError, match="InvalidParameters"):
-        aws.client("ssm").start_session(Target=HOST, DocumentName="c-job.shell", Parameters={"job": [job]})
+        aws.client("ssm").start_session(Target=HOST, DocumentName="c-job.default.shell", Parameters={"job": [job]})
 
 
 @pytest.mark.parametrize("port", ["22", "2377", "7077", "2375", "80", "8080x", "8080 ", "-1", "18080\n"])
 def test_only_listed_ports_are_forwarded(aws: EmbeddedAws, port: str) -> None:
     assert port not in {str(listed) for listed in FORWARDED_PORTS}
     with pytest.raises(ClientError, match="InvalidParameters"):
-        aws.client("ssm").start_session(Target=HOST, DocumentName="c-job.port", Parameters={"portNumber": [port]})
+        aws.client("ssm").start_session(Target=HOST, DocumentName="c-view.port", Parameters={"portNumber": [port]})
 
 
 def test_a_parameter_that_a_document_does_not_have_is_refused(aws: EmbeddedAws) -> None:
@@ -103,7 +103,7 @@ def test_a_parameter_that_a_document_does_not_have_is_refused(aws: EmbeddedAws) 
 
 
 def test_output_is_kept_up_to_the_limit_and_failures_have_their_exit_code(aws: EmbeddedAws) -> None:
-    assert len(ran(aws, "job.status")["StandardOutputContent"]) == 24_000
+    assert len(ran(aws, "view.status")["StandardOutputContent"]) == 24_000
     failed = ran(aws, "host.rotate")
     assert (failed["Status"], failed["ResponseCode"]) == ("Failed", 3)
     assert "sparkvault: no" in failed["StandardErrorContent"]
@@ -111,10 +111,10 @@ def test_output_is_kept_up_to_the_limit_and_failures_have_their_exit_code(aws: E
 
 def test_an_unknown_host_is_not_connected(aws: EmbeddedAws) -> None:
     with pytest.raises(ClientError, match="InvalidInstanceId"):
-        aws.client("ssm").send_command(InstanceIds=["i-0fedcba9876543210"], DocumentName="c-job.status")
+        aws.client("ssm").send_command(InstanceIds=["i-0fedcba9876543210"], DocumentName="c-view.status")
     with pytest.raises(ClientError, match="TargetNotConnected"):
         aws.client("ssm").start_session(
-            Target="i-0fedcba9876543210", DocumentName="c-job.shell", Parameters={"job": [JOB_ID]}
+            Target="i-0fedcba9876543210", DocumentName="c-job.default.shell", Parameters={"job": [JOB_ID]}
         )
 
 
@@ -129,7 +129,7 @@ def session(aws: EmbeddedAws, document: str, **parameters: list[str]) -> tuple[l
 
 
 def test_amazons_own_plugin_opens_a_terminal_by_a_session_document(aws: EmbeddedAws, tmp_path: Path) -> None:
-    command, environment, _ = session(aws, "c-job.shell", job=[JOB_ID])
+    command, environment, _ = session(aws, "c-job.default.shell", job=[JOB_ID])
     quoted = " ".join(f"'{word}'" for word in command)
     done = subprocess.run(
         ["script", "--quiet", "--return", "--command", quoted, "/dev/null"],
@@ -147,7 +147,9 @@ def test_a_sessions_token_opens_one_channel_and_another_token_none(aws: Embedded
     from websockets.exceptions import ConnectionClosed
     from websockets.sync.client import connect
 
-    answer = aws.client("ssm").start_session(Target=HOST, DocumentName="c-job.shell", Parameters={"job": [JOB_ID]})
+    answer = aws.client("ssm").start_session(
+        Target=HOST, DocumentName="c-job.default.shell", Parameters={"job": [JOB_ID]}
+    )
     for token in ("wrong", answer["TokenValue"], answer["TokenValue"]):
         with connect(answer["StreamUrl"], proxy=None) as channel:
             channel.send(json.dumps({"TokenValue": token}))

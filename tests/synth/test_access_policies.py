@@ -24,8 +24,11 @@ from tests.support.swarm_surroundings import (
 from tests.support.synth_app import Synthesised, synthesise_alone
 from tests.support.synth_policies import as_list
 
-PEOPLE = {"operator", "submitter", "auditor"}
-OPERATOR, SUBMITTER, AUDITOR, NOBODY = {"operator"}, {"submitter"}, {"auditor"}, set[str]()
+PEOPLE = {"operator", "sales-submitter", "sales-eu-submitter", "auditor"}
+OPERATOR, AUDITOR, NOBODY = {"operator"}, {"auditor"}, set[str]()
+#: One tenant's name begins with the other's.
+TENANTS = ("sales", "sales-eu")
+SALES, SUBMITTER = {"sales-submitter"}, {"sales-submitter", "sales-eu-submitter"}
 
 INSTANCE = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-0a1b"
 DOCUMENT = f"arn:aws:ssm:{REGION}:{ACCOUNT}:document"
@@ -56,6 +59,7 @@ def synthesised() -> Synthesised:
                 log_group=around.log_group,
                 workers_group_name=f"{CLUSTER}-workers",
                 managers_group_name=f"{CLUSTER}-managers",
+                tenants=TENANTS,
                 host_role_names=("hosts",),
             ),
         )
@@ -111,14 +115,17 @@ def test_every_action_is_one_of_aws_and_is_narrowed_where_aws_allows_it(person: 
 @pytest.mark.parametrize(
     ("document", "who"),
     [
-        (f"{DOCUMENT}/{CLUSTER}-job.submit", SUBMITTER),
-        (f"{DOCUMENT}/{CLUSTER}-job.cancel", SUBMITTER),
+        (f"{DOCUMENT}/{CLUSTER}-job.sales.submit", SALES),
+        (f"{DOCUMENT}/{CLUSTER}-job.sales.cancel", SALES),
+        (f"{DOCUMENT}/{CLUSTER}-job.sales-eu.cancel", SUBMITTER - SALES),
+        (f"{DOCUMENT}/{CLUSTER}-job.sales-us.cancel", NOBODY),
+        (f"{DOCUMENT}/{CLUSTER}-view.status", SUBMITTER),
         (f"{DOCUMENT}/{CLUSTER}-host.rotate", OPERATOR),
         (f"{DOCUMENT}/{CLUSTER}-other", NOBODY),
-        (f"{DOCUMENT}/payroll-job.submit", NOBODY),
+        (f"{DOCUMENT}/payroll-job.sales.submit", NOBODY),
         # A cluster whose name begins with ours, or with ours and the family's word.
-        (f"{DOCUMENT}/{CLUSTER}-eu-job.submit", NOBODY),
-        (f"{DOCUMENT}/{CLUSTER}-job-job.submit", NOBODY),
+        (f"{DOCUMENT}/{CLUSTER}-eu-job.sales.submit", NOBODY),
+        (f"{DOCUMENT}/{CLUSTER}-job-job.sales.submit", NOBODY),
         (f"{OF_AWS}/AWS-RunShellScript", NOBODY),
         (f"{DOCUMENT}/AWS-RunShellScript", NOBODY),
         (f"{OF_AWS}/AWS-RunRemoteScript", NOBODY),
@@ -136,8 +143,8 @@ def test_commands_are_only_those_of_ones_own_family_on_ones_own_cluster(document
 @pytest.mark.parametrize(
     ("document", "who"),
     [
-        (f"{DOCUMENT}/{CLUSTER}-job.shell", SUBMITTER),
-        (f"{DOCUMENT}/{CLUSTER}-job.port-ui-driver", SUBMITTER),
+        (f"{DOCUMENT}/{CLUSTER}-job.sales.shell", SALES),
+        (f"{DOCUMENT}/{CLUSTER}-view.port", SUBMITTER),
         (f"{DOCUMENT}/{CLUSTER}-host.rotate", NOBODY),
         (f"{DOCUMENT}/SSM-SessionManagerRunShell", NOBODY),
         (f"{OF_AWS}/AWS-StartInteractiveCommand", NOBODY),
@@ -166,7 +173,7 @@ def test_no_other_policy_of_the_same_role_can_give_a_shell(person: str, document
 def test_every_statement_that_allows_a_session_has_the_default_document_checked() -> None:
     allowing = [
         statement
-        for statement in policy_of("submitter")["Statement"]
+        for statement in policy_of("sales-submitter")["Statement"]
         if statement["Effect"] == "Allow" and "ssm:StartSession" in statement["Action"]
     ]
     assert len(allowing) == 2
@@ -185,8 +192,11 @@ def test_sessions_are_ended_by_those_who_started_them() -> None:
     ("action", "resource", "context", "who"),
     [
         # Data
-        ("s3:GetObject", OBJECT, {}, SUBMITTER),
-        ("s3:PutObject", OBJECT, {}, SUBMITTER),
+        ("s3:GetObject", OBJECT, {"s3:ExistingObjectTag/sparkvault:tenant": "sales"}, SALES),
+        ("s3:GetObject", OBJECT, {}, NOBODY),
+        ("s3:PutObject", OBJECT, {"s3:RequestObjectTag/sparkvault:tenant": "sales"}, SALES),
+        ("s3:PutObject", OBJECT, {"s3:RequestObjectTag/sparkvault:tenant": "payroll"}, NOBODY),
+        ("s3:PutObject", OBJECT, {}, NOBODY),
         ("s3:DeleteObject", OBJECT, {}, NOBODY),
         ("s3:GetObject", f"arn:aws:s3:::{BUCKET}/other", {}, NOBODY),
         ("s3:GetObject", "arn:aws:s3:::other/jobs/1", {}, NOBODY),
@@ -233,8 +243,8 @@ def test_sessions_are_ended_by_those_who_started_them() -> None:
         ("s3:GetBucketPolicy", f"arn:aws:s3:::{BUCKET}", {}, AUDITOR),
         ("iam:GetRolePolicy", f"arn:aws:iam::{ACCOUNT}:role/hosts", {}, AUDITOR),
         ("iam:GetRolePolicy", f"arn:aws:iam::{ACCOUNT}:role/others", {}, NOBODY),
-        ("iam:GetPolicyVersion", f"arn:aws:iam::{ACCOUNT}:policy/{CLUSTER}-submitter-{REGION}", {}, AUDITOR),
-        ("ssm:GetDocument", f"{DOCUMENT}/{CLUSTER}-job.submit", {}, AUDITOR),
+        ("iam:GetPolicyVersion", f"arn:aws:iam::{ACCOUNT}:policy/{CLUSTER}-sales-submitter-{REGION}", {}, AUDITOR),
+        ("ssm:GetDocument", f"{DOCUMENT}/{CLUSTER}-job.sales.submit", {}, AUDITOR),
         ("ec2:DescribeSecurityGroups", "*", {}, AUDITOR),
         ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/hosts", {}, NOBODY),
         ("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/hosts", {}, NOBODY),

@@ -9,8 +9,8 @@ DISTRIBUTION_CLOCK_UNIT=chronyd.service
 # Docker, firewall rules for the metadata guard, the data volume's file system, the clock.
 DISTRIBUTION_PACKAGES=(docker iptables-nft xfsprogs chrony)
 
-# The allocator, nitro-cli and the vsock proxy; the allocator's script calls "file".
-DISTRIBUTION_ENCLAVE_PACKAGES=(aws-nitro-enclaves-cli file)
+# The allocator, nitro-cli and the vsock proxy; the allocator's script calls "file", the way to the enclave is socat's.
+DISTRIBUTION_ENCLAVE_PACKAGES=(aws-nitro-enclaves-cli file socat)
 
 # distribution_install_packages ENCLAVES: ENCLAVES is empty where the host has none.
 distribution_install_packages() {

@@ -80,12 +80,14 @@ class Agent:
 
     def step(self) -> float:
         """Look, decide, do one thing; returns the seconds until the next turn."""
+        # Asked first: one that ends during the look is not in what was seen.
+        pulling = self._pulls.is_busy()
         snapshot = self._observer.observe()
         self._tell(*readiness(snapshot))
         actions = decide(snapshot)
         self._observer.settled = self._was_ready and not actions and not snapshot.ending
         for action in actions:
-            if isinstance(action, PullImage) and self._pulls.is_busy():
+            if isinstance(action, PullImage) and (pulling or self._pulls.is_busy()):
                 continue
             if self._rests.is_resting(action, snapshot.now):
                 continue

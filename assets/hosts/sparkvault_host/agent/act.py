@@ -232,22 +232,23 @@ class Actor:
         self._engine.post(f"/containers/{action.container}/kill", signal="SIGPWR")
 
     def _complete_lifecycle(self, action: model.CompleteLifecycle) -> None:
-        del action
         identity = self._identity
+        group = identity.managers_group if action.role == model.MANAGER else identity.workers_group
         aws(
             "autoscaling",
             "complete-lifecycle-action",
             "--lifecycle-hook-name",
-            identity.drain_hook,
+            # Hooks are named after their groups (spark_constructs.host_group).
+            identity.drain_hook.replace(identity.group, group),
             "--auto-scaling-group-name",
-            identity.group,
+            group,
             "--instance-id",
-            identity.instance,
+            action.instance,
             "--lifecycle-action-result",
             "CONTINUE",
         )
         drain = self._records.drain()
-        if drain is not None:
+        if drain is not None and action.instance == identity.instance:
             self._records.write_drain(replace(drain, completed=True))
 
     def _mark_unhealthy(self, action: model.MarkUnhealthy) -> None:

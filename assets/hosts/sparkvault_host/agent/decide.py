@@ -70,6 +70,10 @@ STRANGER_PATIENCE = 120.0
 HISTORY_TOKEN_AGE = LIFETIME_SECONDS / 2
 #: Seconds that the last manager waits for the instance that will replace it to appear.
 SUCCESSOR_PATIENCE = 60.0
+#: Seconds after which a host that is to drain and is not in the swarm counts as dead: its hook need not wait for it.
+DEAD_PATIENCE = 60.0
+#: Seconds that a new manager tries to join those that are about to end before it no longer waits for them.
+SUCCESSOR_LIMIT = 240.0
 #: Seconds without an engine after which a host that must go has nothing left to hand over.
 SILENCE_WHEN_GOING = 30.0
 #: Seconds after which tokens are rotated even though somebody is still missing.
@@ -174,7 +178,12 @@ def _form_or_join(snapshot: Snapshot, authority: Authority | None) -> Action | N
             return InitSwarm(authority.epoch)
         return _take_over(snapshot, authority)
     others = [each for each in authority.members or (authority.leader,) if each != snapshot.instance]
-    if any(_is_alive(snapshot, each) for each in others):
+    alive = [each for each in others if _is_alive(snapshot, each)]
+    if alive:
+        dying = [each for each in snapshot.instances or () if each.id in alive and each.lifecycle == "Terminating:Wait"]
+        if len(dying) == len(alive) and snapshot.outside_seconds > SUCCESSOR_LIMIT:
+            # All that could let this one in are about to end, and none of them has: they are dead already.
+            return CompleteLifecycle(dying[0].id, dying[0].role)
         return JoinSwarm(authority.epoch, authority.swarm_id)
     return ClaimAuthority(authority.epoch + 1, authority.epoch)
 
@@ -221,6 +230,7 @@ def _lead(snapshot: Snapshot, swarm: Swarm) -> tuple[Action, ...]:
         return ()
     return (
         *_remove_nodes(snapshot, swarm),
+        *_let_the_dead_go(snapshot),
         *_mark_nodes(snapshot, swarm),
         *_keep_authority(snapshot, swarm),
         *_admit(snapshot, swarm),
@@ -259,6 +269,13 @@ def _remove_nodes(snapshot: Snapshot, swarm: Swarm) -> Iterator[Action]:
             yield UpdateNode(node.id, node.version, WORKER, "drain", dict(node.labels), reason)
         else:
             yield RemoveNode(node.id, reason)
+
+
+def _let_the_dead_go(snapshot: Snapshot) -> Iterator[Action]:
+    """A host that has died cannot complete its own hook, and until that is over nothing replaces what it held."""
+    for each in snapshot.instances or ():
+        if each.lifecycle == "Terminating:Wait" and each.silent_seconds > DEAD_PATIENCE:
+            yield CompleteLifecycle(each.id, each.role)
 
 
 def _why_remove(node: Node, snapshot: Snapshot, swarm: Swarm) -> str:
@@ -465,18 +482,19 @@ def _go(snapshot: Snapshot) -> tuple[Action, ...]:
         return (StartDrain(snapshot.now + snapshot.ends_within_seconds),)
     if drain.completed:
         return ()
-    done: tuple[Action, ...] = (CompleteLifecycle(),) if snapshot.ending == TERMINATING else ()
+    own = CompleteLifecycle(snapshot.instance, snapshot.role)
+    done: tuple[Action, ...] = (own,) if snapshot.ending == TERMINATING else ()
     late = snapshot.now >= drain.deadline
     if engine is None:
         return done if late or snapshot.engine_silent_seconds > SILENCE_WHEN_GOING else ()
     if engine.state == "inactive":
         return done
     if not engine.control:
-        return _leave_as_worker(engine, drain, late=late)
+        return _leave_as_worker(engine, drain, done, late=late)
     return done if late else _leave_as_manager(snapshot, engine, drain, done)
 
 
-def _leave_as_worker(engine: Engine, drain: Drain, *, late: bool) -> tuple[Action, ...]:
+def _leave_as_worker(engine: Engine, drain: Drain, done: tuple[Action, ...], *, late: bool) -> tuple[Action, ...]:
     workers = [each for each in engine.containers if each.service.startswith("spark-worker") and each.running]
     if not late:
         for container in workers:
@@ -484,7 +502,8 @@ def _leave_as_worker(engine: Engine, drain: Drain, *, late: bool) -> tuple[Actio
                 return (Decommission(container.id),)
         if any(each.executors for each in workers) or any(each.job and each.running for each in engine.containers):
             return ()
-    return (LeaveSwarm("this host is about to end"),)
+    # An engine that cannot even leave, on a full disk say, keeps nobody waiting: its node is removed with its instance.
+    return (LeaveSwarm("this host is about to end"), *done)
 
 
 def _leave_as_manager(snapshot: Snapshot, engine: Engine, drain: Drain, done: tuple[Action, ...]) -> tuple[Action, ...]:

@@ -66,6 +66,8 @@ class Instance:
     """Pending or running, as EC2 says."""
     lifecycle: str = ""
     """State in its Auto Scaling group (``InService``, ``Terminating:Wait``, …); empty where it is in none."""
+    silent_seconds: float = 0.0
+    """How long its hook has waited for it to drain while nothing of it was in the swarm; leaders only."""
 
     @property
     def stays(self) -> bool:
@@ -204,6 +206,8 @@ class Snapshot:
     pending_seconds: float = 0.0
     """How long the engine has been joining."""
     leaderless_seconds: float = 0.0
+    outside_seconds: float = 0.0
+    """How long the engine has been in no swarm."""
     instances: tuple[Instance, ...] | None = None
     """Both groups; managers only."""
     swarm: Swarm | None = None
@@ -406,7 +410,10 @@ class Decommission:
 
 @dataclass(frozen=True)
 class CompleteLifecycle:
-    """Let Auto Scaling go on with ending this host."""
+    """Let Auto Scaling go on with ending a host: this one, or one that can no longer say so itself."""
+
+    instance: str
+    role: str
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
@@ -137,6 +138,8 @@ class Observer:
         instances = None
         if identity.role == MANAGER and self._needs_ec2(engine, swarm, ending):
             instances, _ = self._ask("instances", now, self._see_instances)
+        if swarm is not None and instances is not None:
+            instances = self._notice_the_silent(instances, swarm, now)
         join_data: dict[str, str | None] = {}
         broker_key = True
         if swarm is not None:
@@ -156,6 +159,7 @@ class Observer:
             membership=membership,
             pending_seconds=self._lasts("pending", engine is not None and engine.state == "pending", now),
             leaderless_seconds=self._lasts("leaderless", engine is not None and not engine.has_leader, now),
+            outside_seconds=self._lasts("outside", engine is not None and engine.state == "inactive", now),
             instances=instances,
             swarm=swarm,
             join_data=join_data,
@@ -335,6 +339,18 @@ class Observer:
         return [(each["Spec"]["Name"], each["ID"], _seconds(str(each["CreatedAt"]))) for each in ordered]
 
     # AWS
+
+    def _notice_the_silent(self, instances: tuple[Instance, ...], swarm: Swarm, now: float) -> tuple[Instance, ...]:
+        here = {node.address for node in swarm.nodes if node.status == "ready"}
+        return tuple(
+            replace(
+                each,
+                silent_seconds=self._lasts(
+                    f"silent {each.id}", each.lifecycle == "Terminating:Wait" and each.address not in here, now
+                ),
+            )
+            for each in instances
+        )
 
     def _needs_ec2(self, engine: Engine | None, swarm: Swarm | None, ending: str) -> bool:
         follows = engine is not None and engine.state == "active" and engine.has_leader and swarm is None

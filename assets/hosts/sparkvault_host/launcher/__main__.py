@@ -1,4 +1,4 @@
-"""``sparkvault-launcher VERB [JOB]``: what the SSM documents and units of a host run."""
+"""``sparkvault-launcher VERB [JOB TENANT]``: what the SSM documents and units of a host run."""
 
 from __future__ import annotations
 
@@ -16,28 +16,26 @@ _OTHERS = ("status", "rotate", "watch", "relay")
 def main(arguments: list[str]) -> int:
     """0 done, 1 failed, 2 refused. What goes wrong is one line on standard error."""
     rules = load_rules()
-    verb = arguments[0] if arguments else ""
-    if verb in _OF_A_JOB and len(arguments) == 2 and rules.is_job_id(arguments[1]):
-        job_id = arguments[1]
-    elif verb in _OTHERS and len(arguments) == 1:
-        job_id = ""
-    else:
-        print("usage: sparkvault-launcher {} JOB | {}".format("|".join(_OF_A_JOB), "|".join(_OTHERS)), file=sys.stderr)
+    verb, job_id, tenant = (*arguments, "", "", "")[:3]
+    of_a_job = verb in _OF_A_JOB and len(arguments) == 3 and rules.is_job_id(job_id)
+    if not of_a_job and not (verb in _OTHERS and len(arguments) == 1):
+        usage = "usage: sparkvault-launcher {} JOB TENANT | {}"
+        print(usage.format("|".join(_OF_A_JOB), "|".join(_OTHERS)), file=sys.stderr)
         return 2
     try:
-        return run(verb, job_id)
+        return run(verb, job_id, tenant)
     except HostError as error:
         print(f"sparkvault: {error}", file=sys.stderr)
         return 1
 
 
-def run(verb: str, job_id: str) -> int:
-    """Each verb loads what it needs and no more."""
+def run(verb: str, job_id: str, tenant: str) -> int:
+    """Each verb loads what it needs and no more. ``tenant``: whose job it must be, as the document says."""
     engine, rules = EngineApi(), load_rules()
     if verb == "attach":
         from sparkvault_host.launcher.terminal import attach
 
-        return attach(job_id, engine)
+        return attach(job_id, tenant, engine)
     if verb == "relay":
         from sparkvault_host.launcher.ui_relay import serve
 
@@ -48,14 +46,16 @@ def run(verb: str, job_id: str) -> int:
     if verb == "submit":
         from sparkvault_host.launcher.start import submit
 
-        print(submit(job_id, identity, engine, rules))
+        print(submit(job_id, tenant, identity, engine, rules))
     elif verb == "cancel":
         from sparkvault_host.launcher.start import cancel
 
-        print("cancelling" if cancel(job_id, engine) else "not running")
+        print("cancelling" if cancel(job_id, tenant, engine) else "not running")
     elif verb == "ui":
+        from sparkvault_host.launcher.start import service_of
         from sparkvault_host.launcher.ui_relay import assign
 
+        service_of(job_id, tenant, engine)
         print(assign(job_id, rules))
     elif verb == "status":
         from sparkvault_host.launcher.status import report

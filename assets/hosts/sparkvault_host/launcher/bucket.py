@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from sparkvault_host.aws_cli import AwsError, aws
 from sparkvault_host.launcher.errors import LauncherError
 from sparkvault_host.launcher.specification import MAX_BYTES
+
+#: Tag of a job's objects: whose they are (spark_constructs.job_interface).
+TENANT_TAG = "sparkvault:tenant"
+
+_JOB_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 
 
 class JobBucket:
@@ -34,14 +41,28 @@ class JobBucket:
             return None
         return record if isinstance(record, dict) else None
 
-    def write_record(self, job_id: str, record: dict[str, Any]) -> None:
+    def tenant(self, job_id: str) -> str | None:
+        """Whose submitter has put the specification, by its tag; None where it has none."""
+        where = ("--bucket", self.name, "--key", f"jobs/{job_id}/spec.json", "--query", "TagSet")
+        tags = aws("s3api", "get-object-tagging", *where) or []
+        return next((str(each["Value"]) for each in tags if each["Key"] == TENANT_TAG), None)
+
+    def write_record(self, job_id: str, tenant: str, record: dict[str, Any]) -> None:
         """Replace ``record.json``; S3 shows the old one or the new one, nothing between."""
         with tempfile.TemporaryDirectory(prefix="sparkvault-") as folder:
             body = Path(folder) / "record.json"
             body.write_text(json.dumps(record), encoding="utf-8")
-            aws(
-                "s3api", "put-object", "--bucket", self.name, "--key", f"jobs/{job_id}/record.json", "--body", str(body)
-            )
+            where = ("--bucket", self.name, "--key", f"jobs/{job_id}/record.json", "--body", str(body))
+            aws("s3api", "put-object", *where, "--tagging", urlencode({TENANT_TAG: tenant}))
+
+    def jobs(self, since: str) -> list[str]:
+        """Ids of the jobs on record since a day (``20261121``, in UTC)."""
+        found = aws(
+            *("s3api", "list-objects-v2", "--bucket", self.name, "--prefix", "jobs/", "--delimiter", "/"),
+            *("--start-after", f"jobs/{since}", "--query", "CommonPrefixes[].Prefix"),
+        )
+        names = (prefix.split("/")[1] for prefix in found or [])
+        return [name for name in names if _JOB_ID.fullmatch(name)]
 
     def _read(self, key: str, most: int) -> bytes | None:
         with tempfile.TemporaryDirectory(prefix="sparkvault-") as folder:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from sparkvault_host.launcher.errors import LauncherError, RefusedSpecificationE
 from sparkvault_host.launcher.job_service import (
     CANCEL_LABEL,
     JOB_LABEL,
+    TENANT_LABEL,
     Reference,
     Surroundings,
     job_service,
@@ -31,11 +31,13 @@ from sparkvault_host.launcher.specification import Specification, read_specifica
 _PROGRAM_FILE = Path(__file__).with_name("driver.py")
 _ENDED = ("succeeded", "failed", "cancelled", "lost")
 _CONFLICT = 409
-_UPDATE_ATTEMPTS = 5
 
 
-def submit(job_id: str, identity: HostIdentity, engine: EngineApi, rules: Rules) -> str:
+def submit(job_id: str, tenant: str, identity: HostIdentity, engine: EngineApi, rules: Rules) -> str:
     """Start the job; one that is started already is left as it is. Returns the service's name.
+
+    The specification must be of the tenant in whose name it is started: by what it says, and by the tag with which it
+    was put, for S3 lets nobody put that but the tenant's submitters.
 
     Raises RefusedSpecificationError (and records it) for a specification that breaks a rule, LauncherError, AwsError,
     EngineError where the cluster cannot run it now.
@@ -46,14 +48,18 @@ def submit(job_id: str, identity: HostIdentity, engine: EngineApi, rules: Rules)
         raise LauncherError(f"job {job_id} has ended already; an id is used once")
     given = cluster.deployed(identity)
     try:
-        spec = read_specification(bucket.specification(job_id), job_id, cluster.tenants(given.desired), rules)
+        content = bucket.specification(job_id)
+        if bucket.tenant(job_id) != tenant:
+            raise RefusedSpecificationError("the whole", f"not put by a submitter of tenant {tenant}")
+        spec = read_specification(content, job_id, cluster.tenants(given.desired) & {tenant}, rules)
         around = cluster.surroundings(identity, engine, given, job_id)
         command = spark_command(spec, around)
         # Made here for its checks of the sizes, before anything is created.
         job_service(spec, around, program=Reference("", ""), launch=Reference("", ""), token=None)
     except RefusedSpecificationError as error:
         if record is not None:
-            bucket.write_record(job_id, {**record, "state": "failed", "finished_at": now(), "message": str(error)})
+            refused = {**record, "state": "failed", "finished_at": now(), "message": str(error)}
+            bucket.write_record(job_id, tenant, refused)
         raise
     create(spec, around, command, identity, engine)
     return service_name(job_id)
@@ -94,24 +100,23 @@ def launch_content(spec: Specification, command: list[str], identity: HostIdenti
     ).encode()
 
 
-def cancel(job_id: str, engine: EngineApi) -> bool:
-    """Ask for the job's end, which the watch then brings about and records; False where nothing runs of it."""
-    for _ in range(_UPDATE_ATTEMPTS):
-        found = engine.get("/services", filters={"label": [f"{JOB_LABEL}={job_id}"]}) or []
-        if not found:
-            return False
-        service = found[0]
-        spec = service["Spec"]
-        spec["Labels"][CANCEL_LABEL] = now()
-        try:
-            engine.post(f"/services/{service['ID']}/update", spec, version=service["Version"]["Index"])
-        except EngineError as error:
-            if "out of sequence" not in error.message:
-                raise
-            time.sleep(0.2)
-        else:
-            return True
-    raise LauncherError(f"job {job_id} changes faster than it can be cancelled; try again")
+def service_of(job_id: str, tenant: str, engine: EngineApi) -> dict[str, Any] | None:
+    """The job's service, None where it does not run. Raises LauncherError for a job of another tenant."""
+    found: list[dict[str, Any]] = engine.get("/services", filters={"label": [f"{JOB_LABEL}={job_id}"]}) or []
+    if found and found[0]["Spec"]["Labels"].get(TENANT_LABEL) != tenant:
+        raise LauncherError(f"job {job_id} is not one of tenant {tenant}")
+    return found[0] if found else None
+
+
+def cancel(job_id: str, tenant: str, engine: EngineApi) -> bool:
+    """Ask for the job's end, which the watch then brings about and records; False where nothing runs of it.
+
+    The request is a config of its own: a job's service that is updated runs once more.
+    """
+    if service_of(job_id, tenant, engine) is None:
+        return False
+    config(engine, f"sparkvault-job-{job_id}-cancel", b"cancel", {JOB_LABEL: job_id, CANCEL_LABEL: now()})
+    return True
 
 
 def config(engine: EngineApi, name: str, content: bytes, labels: dict[str, str]) -> Reference:

@@ -10,14 +10,14 @@ from typing import Any
 
 from sparkvault_host.engine_api import EngineApi, EngineError
 from sparkvault_host.launcher.errors import LauncherError
-from sparkvault_host.launcher.job_service import JOB_LABEL, KIND_LABEL
+from sparkvault_host.launcher.job_service import JOB_LABEL, KIND_LABEL, TENANT_LABEL
 
 START_TIMEOUT_SECONDS = 60.0
 
 
-def attach(job_id: str, engine: EngineApi) -> int:
+def attach(job_id: str, tenant: str, engine: EngineApi) -> int:
     """Attach until the shell ends, or the session does: then the shell is ended, for nobody could come back to it."""
-    container = _container(job_id, engine)
+    container = _container(job_id, tenant, engine)
     # A session that ends hangs up; without this the program would end before the shell is.
     signal.signal(signal.SIGHUP, lambda number, frame: sys.exit(1))
     try:
@@ -29,10 +29,10 @@ def attach(job_id: str, engine: EngineApi) -> int:
         _end(container, engine)
 
 
-def _container(job_id: str, engine: EngineApi) -> str:
+def _container(job_id: str, tenant: str, engine: EngineApi) -> str:
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while True:
-        found = _running(job_id, engine)
+        found = _running(job_id, tenant, engine)
         if found is not None:
             return found
         if time.monotonic() >= deadline:
@@ -42,8 +42,9 @@ def _container(job_id: str, engine: EngineApi) -> str:
         time.sleep(0.5)
 
 
-def _running(job_id: str, engine: EngineApi) -> str | None:
-    filters = {"label": [f"{JOB_LABEL}={job_id}", f"{KIND_LABEL}=shell"], "status": ["running"]}
+def _running(job_id: str, tenant: str, engine: EngineApi) -> str | None:
+    labels = [f"{JOB_LABEL}={job_id}", f"{TENANT_LABEL}={tenant}", f"{KIND_LABEL}=shell"]
+    filters = {"label": labels, "status": ["running"]}
     found: list[dict[str, Any]] = engine.get("/containers/json", filters=filters) or []
     return str(found[0]["Id"]) if found else None
 

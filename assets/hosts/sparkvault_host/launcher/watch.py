@@ -6,6 +6,7 @@ the swarm, the log stream and the bucket. It works on the leading manager alone.
 
 from __future__ import annotations
 
+import calendar
 import sys
 import time
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from sparkvault_host.identity import HostIdentity
 from sparkvault_host.launcher import event_logs, start
 from sparkvault_host.launcher.bucket import JobBucket
 from sparkvault_host.launcher.errors import LauncherError
-from sparkvault_host.launcher.job_service import CANCEL_LABEL, JOB_LABEL, KIND_LABEL, SUPERVISE_LABEL
+from sparkvault_host.launcher.job_service import CANCEL_LABEL, JOB_LABEL, KIND_LABEL, SUPERVISE_LABEL, TENANT_LABEL
 from sparkvault_host.launcher.log_stream import LogStream
 from sparkvault_host.launcher.outcome import Outcome, outcome
 from sparkvault_host.launcher.service_log import Line, read_log
@@ -32,6 +33,12 @@ LOST_AFTER_SECONDS = 90.0
 #: How often an event log is tried to be copied.
 PUBLISH_ATTEMPTS = 5
 
+#: How often records are searched for jobs whose swarm is gone, and how far back, in seconds.
+SEARCH_SECONDS, SEARCHED_SECONDS = 300.0, 2 * 86_400.0
+
+#: How long a job may be on record without a service before it counts as one of those: its submission may be under way.
+SUBMISSION_SECONDS = 120.0
+
 #: Label of nodes with their instance's id, which the agent sets.
 INSTANCE_LABEL = "sparkvault.instance"
 
@@ -41,6 +48,7 @@ class Watched:
     """What the watch remembers of one job, none of which it could not find out again."""
 
     stream: LogStream
+    tenant: str
     shipped: int = 0
     """Time of the last line that was shipped, in nanoseconds since 1970."""
     recorded: str = ""
@@ -59,34 +67,61 @@ class Watch:
         self._clock = clock
         self._jobs: dict[str, Watched] = {}
         self._down_since: dict[str, float] = {}
+        self._searched = float("-inf")
+        self._known_ended: set[str] = set()
 
     def look(self) -> int:
         """Bring every job up to date; returns how many there are. Raises EngineError, AwsError."""
         if not self._leads():
             self._jobs.clear()
+            self._searched = float("-inf")
             return 0
+        # Before the services: whoever is cancelled afterwards is still among them.
+        cancelled = self._cancelled()
         services = self._engine.get("/services", filters={"label": [JOB_LABEL]}) or []
         down = self._nodes_down() if services else frozenset()
         for service in services:
             try:
-                self._job(service, down)
+                self._job(service, down, cancelled)
             except (AwsError, EngineError, LauncherError) as error:
                 # One job's trouble is not another's; the next look tries again.
                 say(f"{service['Spec']['Name']}: {error}")
         there = {service["Spec"]["Labels"][JOB_LABEL] for service in services}
+        for job_id in cancelled - there:
+            # It ended by itself while somebody asked for its end.
+            start.remove_belongings(job_id, self._engine)
         self._jobs = {job: watched for job, watched in self._jobs.items() if job in there}
+        if self._clock() - self._searched > SEARCH_SECONDS:
+            self._searched = self._clock()
+            self._record_lost(there)
         return len(services)
 
-    def _job(self, service: dict[str, Any], down: frozenset[str]) -> None:
+    def _record_lost(self, there: set[str]) -> None:
+        """A swarm that is made anew knows nothing of the jobs before it; whoever follows one must learn its end."""
+        since = time.strftime("%Y%m%d", time.gmtime(time.time() - SEARCHED_SECONDS))
+        for job_id in self._bucket.jobs(since):
+            if job_id in there or job_id in self._known_ended or _age(job_id) < SUBMISSION_SECONDS:
+                continue
+            record = self._bucket.record(job_id) or {}
+            mine = (record.get("spec") or {}).get("target") == "swarm"
+            if mine and record.get("state") in ("submitted", "running"):
+                say(f"job {job_id} is on record and not in the swarm: lost")
+                message = "the swarm that ran it is gone; submit it again"
+                record.update(state="lost", message=message, finished_at=start.now())
+                record["started_at"] = record.get("started_at") or record["finished_at"]
+                self._bucket.write_record(job_id, str(record["spec"].get("tenant")), record)
+            self._known_ended.add(job_id)
+
+    def _job(self, service: dict[str, Any], down: frozenset[str], cancelled: frozenset[str]) -> None:
         labels, name = service["Spec"]["Labels"], service["Spec"]["Name"]
         job_id = labels[JOB_LABEL]
         watched = self._jobs.get(job_id)
         if watched is None:
-            watched = self._jobs[job_id] = self._begin(job_id)
+            watched = self._jobs[job_id] = self._begin(job_id, labels.get(TENANT_LABEL, ""))
         tasks = self._engine.get("/tasks", filters={"service": [name]}) or []
         # The tasks first, then the output: what an ended driver wrote is all there.
         found = outcome(tasks, supervise=labels.get(SUPERVISE_LABEL) == "true", down=down)
-        if labels.get(CANCEL_LABEL) and not found.ended:
+        if job_id in cancelled and not found.ended:
             found = Outcome("cancelled", message="cancelled", node=found.node)
         if labels.get(KIND_LABEL) != "shell":
             self._ship(name, watched, found)
@@ -95,14 +130,14 @@ class Watch:
         elif watched.recorded != found.state or watched.seen.get("host") != self._instance(found.node):
             self._record(job_id, watched, found)
 
-    def _begin(self, job_id: str) -> Watched:
+    def _begin(self, job_id: str, tenant: str) -> Watched:
         """Go on after the last line that is in the stream already."""
         stream = LogStream(self._identity.log_group, job_id)
         query = ("--log-group-name", self._identity.log_group, "--log-stream-name-prefix", f"jobs/{job_id}")
         streams = (aws("logs", "describe-log-streams", *query) or {}).get("logStreams", [])
         shipped = max((int(one.get("lastEventTimestamp") or 0) for one in streams), default=0)
         # CloudWatch keeps milliseconds: the rest of that millisecond counts as shipped.
-        return Watched(stream, shipped=shipped * 10**6 + 999_999 if shipped else 0)
+        return Watched(stream, tenant, shipped=shipped * 10**6 + 999_999 if shipped else 0)
 
     def _ship(self, name: str, watched: Watched, found: Outcome) -> None:
         if found.state == "submitted":
@@ -153,7 +188,7 @@ class Watch:
         if found.ended:
             record["finished_at"] = start.now()
             record["started_at"] = record.get("started_at") or record["finished_at"]
-        self._bucket.write_record(job_id, record)
+        self._bucket.write_record(job_id, watched.tenant, record)
         watched.recorded, watched.seen = found.state, {"host": host}
 
     def _instance(self, node: Any) -> Any:
@@ -167,6 +202,11 @@ class Watch:
         own = self._engine.get(f"/nodes/{info['NodeID']}")
         return bool((own.get("ManagerStatus") or {}).get("Leader"))
 
+    def _cancelled(self) -> frozenset[str]:
+        """Jobs that somebody has asked to end."""
+        asked = self._engine.get("/configs", filters={"label": [CANCEL_LABEL]}) or []
+        return frozenset(str(each["Spec"]["Labels"].get(JOB_LABEL)) for each in asked)
+
     def _nodes_down(self) -> frozenset[str]:
         nodes = self._engine.get("/nodes") or []
         now = self._clock()
@@ -176,6 +216,11 @@ class Watch:
         return frozenset(node for node, since in self._down_since.items() if now - since >= LOST_AFTER_SECONDS)
 
     _instances: dict[str, Any] = {}
+
+
+def _age(job_id: str) -> float:
+    """Seconds since the moment in a job's id."""
+    return time.time() - calendar.timegm(time.strptime(job_id[:15], "%Y%m%d-%H%M%S"))
 
 
 def run(identity: HostIdentity, engine: EngineApi) -> None:

@@ -25,7 +25,7 @@ class LauncherFailedError(SparkvaultError):
 
 
 class Documents:
-    """The documents ``<cluster>-job.*`` and ``<cluster>-host.*``."""
+    """The documents ``<cluster>-job.<tenant>.*``, ``<cluster>-view.*`` and ``<cluster>-host.*``."""
 
     def __init__(self, account: Account, cluster: str) -> None:
         self._account = account
@@ -33,7 +33,7 @@ class Documents:
         self._ssm = account.client("ssm")
 
     def name(self, short: str) -> str:
-        """Full name of a document: ``job.submit`` → ``<cluster>-job.submit``."""
+        """Full name of a document: ``view.status`` → ``<cluster>-view.status``."""
         return document_name(self._cluster, short)
 
     def managers(self) -> list[str]:

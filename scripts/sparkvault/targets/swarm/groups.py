@@ -93,6 +93,11 @@ class HostGroups:
             time.sleep(POLL_SECONDS)
         raise WaitTimeout(f"{workers} workers in service ({told})", seconds, "`sparkvault status` shows the hosts")
 
+    def workers(self) -> list[str]:
+        """Ids of the workers' instances that are in service."""
+        there = self._workers(self._names[1])["Instances"]
+        return sorted(str(host["InstanceId"]) for host in there if host["LifecycleState"] == "InService")
+
     def _workers(self, name: str) -> dict[str, Any]:
         groups = self._describe([name])
         if not groups:

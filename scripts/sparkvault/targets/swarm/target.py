@@ -10,6 +10,7 @@ from spark_constructs.job_interface import DAEMON_UI_PORTS
 from spark_constructs.naming import log_group_name
 from sparkvault.account import Account
 from sparkvault.console import say
+from sparkvault.enclave_reports import enclave_components
 from sparkvault.errors import NotAvailable, SparkvaultError, UsageError, WaitTimeout
 from sparkvault.jobs import JobRecord, JobSpec, JobState, checked_job_id, is_job_id, new_job_id
 from sparkvault.targets.protocol import ClusterStatus, Component, Language, UiName
@@ -47,7 +48,7 @@ class SwarmTarget:
 
     @property
     def _bucket(self) -> JobBucket:
-        return JobBucket(self._account, self._deployment.cluster)
+        return JobBucket(self._account, self._deployment.cluster, tagged=True)
 
     @property
     def _documents(self) -> Documents:
@@ -69,7 +70,7 @@ class SwarmTarget:
         bucket = self._bucket
         bucket.upload(submission)
         try:
-            self._documents.run("job.submit", job_id)
+            self._documents.run(f"job.{submission.spec.tenant}.submit", job_id)
         except LauncherFailedError as error:
             # Any other end leaves open whether the job will start; its record then says what the hosts know.
             record = bucket.read(job_id)
@@ -108,7 +109,7 @@ class SwarmTarget:
         record = self._bucket.read(checked_job_id(job_id))
         if record.state.ended:
             return record
-        if self._documents.run("job.cancel", job_id).strip() == "not running":
+        if self._documents.run(f"job.{record.spec.tenant}.cancel", job_id).strip() == "not running":
             record = self._bucket.read(job_id)
             if not record.state.ended:
                 record = record.model_copy(update={"state": JobState.CANCELLED, "message": "cancelled"})
@@ -144,7 +145,8 @@ class SwarmTarget:
         if record.state.ended or record.host is None:
             raise SparkvaultError(f"shell {spec.id} {record.state}: {record.message or 'it said nothing'}")
         try:
-            return Sessions(self._account).terminal(record.host, self._documents.name("job.shell"), {"job": [spec.id]})
+            document = self._documents.name(f"job.{spec.tenant}.shell")
+            return Sessions(self._account).terminal(record.host, document, {"job": [spec.id]})
         finally:
             self.cancel(spec.id)
 
@@ -152,7 +154,7 @@ class SwarmTarget:
         """Address on this machine at which that web UI can be opened, as long as the forwarding process lives."""
         documents = self._documents
         port = self._driver_port(documents) if which == "driver" else DAEMON_UI_PORTS[which]
-        local, process = Sessions(self._account).forward(documents.managers()[0], documents.name("job.port"), port)
+        local, process = Sessions(self._account).forward(documents.managers()[0], documents.name("view.port"), port)
         say(f"forwarded by process {process.pid}; end it with `kill {process.pid}`")
         return f"http://localhost:{local}"
 
@@ -160,12 +162,16 @@ class SwarmTarget:
         running = [record for record in self.jobs() if record.state is JobState.RUNNING]
         if not running:
             raise NotAvailable("no job is running", "`sparkvault ui history` shows those that have ended")
-        return int(documents.run("job.driver-ui", running[0].id).strip())
+        newest = running[0]
+        return int(documents.run(f"job.{newest.spec.tenant}.driver-ui", newest.id).strip())
 
     def status(self) -> ClusterStatus:
         """Groups, hosts, nodes of the swarm, services and Spark's workers: what is there against what should be."""
         components = HostGroups(self._account, self._deployment).components()
         hosts = sum(component.kind == "host" for component in components)
+        if self._deployment.enclaves.enabled and self._deployment.enclaves.image:
+            workers = HostGroups(self._account, self._deployment).workers()
+            components += enclave_components(self._account, self.name, workers)
         try:
             report = self._report()
         except SparkvaultError as error:
@@ -180,7 +186,7 @@ class SwarmTarget:
         try:
             text = documents.run("host.status")
         except DeniedError:
-            text = documents.run("job.status")
+            text = documents.run("view.status")
         try:
             report: dict[str, Any] = json.loads(text)
         except ValueError as error:

@@ -1,0 +1,190 @@
+"""What a cluster of one manager and two workers must survive, each with the right answer of a job at its end."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from emulation.ec2 import HostError
+from tests.cluster.deployed import DeployedCluster
+from tests.cluster.people import (
+    ANSWER,
+    config,
+    detached,
+    driver_container,
+    ended,
+    other_worker,
+    output_so_far,
+    records,
+    running,
+    services,
+    submit,
+    wait_until,
+    whole,
+)
+
+# The first test waits for the deployment of the cluster.
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.campaign]
+
+WORKERS = 2
+#: How long a partition lasts, as the requirement has it.
+PARTITION_SECONDS = 60.0
+AGENT_KILLS = 20
+
+
+@pytest.fixture(autouse=True)
+def well_before_and_after(cluster: DeployedCluster) -> Iterator[None]:
+    """Each fault begins and ends with a whole cluster of two workers; the way back is timed."""
+    whole(cluster, WORKERS)
+    yield
+    print(f"whole {whole(cluster, WORKERS):.0f} s after the job's end")
+
+
+def answered(cluster: DeployedCluster, long_job: Path) -> None:
+    """A new job ends with the right answer."""
+    assert ANSWER in submit(cluster, str(long_job), "0.2")
+
+
+def scale(cluster: DeployedCluster, workers: int) -> None:
+    done = cluster.sparkvault("scale", str(workers), *config(cluster), timeout=900)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_workers_engine_restarts_under_a_job(cluster: DeployedCluster, long_job: Path) -> None:
+    with running(cluster, long_job) as job:
+        victim = other_worker(cluster, job)
+        victim.stop_engine()
+        victim.start_engine()
+
+
+def test_a_worker_is_cut_off_for_a_minute_and_comes_back_as_the_same(cluster: DeployedCluster, long_job: Path) -> None:
+    hosts = {host.instance_id for host in cluster.ec2.hosts()}
+    with running(cluster, long_job, "5") as job:
+        victim = other_worker(cluster, job)
+        victim.partition()
+        time.sleep(PARTITION_SECONDS)
+        victim.heal()
+    whole(cluster, WORKERS)
+    assert {host.instance_id for host in cluster.ec2.hosts()} == hosts
+
+
+def test_scaling_out_and_in_under_a_job(cluster: DeployedCluster, long_job: Path) -> None:
+    with running(cluster, long_job, "12"):
+        scale(cluster, 4)
+        scale(cluster, WORKERS)
+
+
+def test_a_spot_notice_drains_a_worker_and_it_is_replaced(cluster: DeployedCluster, long_job: Path) -> None:
+    with running(cluster, long_job, "5") as job:
+        victim = other_worker(cluster, job)
+        cluster.ec2.spot_notice(victim, 90)
+        wait_until("the host to be taken", lambda: cluster.ec2.state_of(victim.instance_id) == "terminated", 180)
+
+
+def test_the_registry_is_away_when_a_host_boots(cluster: DeployedCluster, long_job: Path) -> None:
+    before = {host.instance_id for host in cluster.workers()}
+    cluster.ec2.registry.stop()
+    try:
+        group = cluster.aws.client("autoscaling")
+        group.set_desired_capacity(AutoScalingGroupName="demo-workers", DesiredCapacity=WORKERS + 1)
+        cluster.ec2.wait_for_hosts(WORKERS + 1, "worker")
+        [new] = [host for host in cluster.workers() if host.instance_id not in before]
+        refused = "connection refused"
+        wait_until("a pull that fails", lambda: refused in new.journal("sparkvault-agent.service"), 180)
+    finally:
+        cluster.ec2.registry.start()
+    whole(cluster, WORKERS + 1)
+    answered(cluster, long_job)
+    scale(cluster, WORKERS)
+
+
+def test_a_worker_whose_disk_is_full_is_replaced(cluster: DeployedCluster, long_job: Path) -> None:
+    with running(cluster, long_job) as job:
+        victim = other_worker(cluster, job)
+        victim.fill_disk()
+    wait_until("the full host to be replaced", lambda: cluster.ec2.state_of(victim.instance_id) == "terminated", 600)
+
+
+def test_everything_reboots_at_once(cluster: DeployedCluster, long_job: Path) -> None:
+    began = {host.instance_id: host.started() for host in cluster.ec2.hosts()}
+    for host in cluster.ec2.hosts():
+        host.reboot(wait=False)
+
+    def all_again() -> bool:
+        return all(host.started() > began[host.instance_id] for host in cluster.ec2.hosts())
+
+    wait_until("all hosts to have started again", all_again)
+    whole(cluster, WORKERS)
+    assert {host.instance_id for host in cluster.ec2.hosts()} == set(began)
+    answered(cluster, long_job)
+
+
+def test_agents_are_killed_at_random_moments(cluster: DeployedCluster, long_job: Path) -> None:
+    chance = random.Random(2026)  # noqa: S311 (moments, not secrets)
+    with running(cluster, long_job, "6"):
+        group = cluster.aws.client("autoscaling")
+        group.set_desired_capacity(AutoScalingGroupName="demo-workers", DesiredCapacity=WORKERS + 1)
+        for _ in range(AGENT_KILLS):
+            time.sleep(chance.uniform(0.5, 5.0))
+            victim = chance.choice(cluster.ec2.hosts())
+            try:
+                victim.run(["systemctl", "kill", "--signal=KILL", "sparkvault-agent.service"], check=False)
+            except HostError:
+                continue
+        whole(cluster, WORKERS + 1)
+    scale(cluster, WORKERS)
+
+
+def test_new_settings_reach_running_hosts_under_a_job(cluster: DeployedCluster, long_job: Path, tmp_path: Path) -> None:
+    hosts = {host.instance_id for host in cluster.ec2.hosts()}
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(cluster.configuration.read_text() + "logging:\n  level: INFO\n")
+    with running(cluster, long_job, "12"):
+        done = cluster.sparkvault("deploy", "--config", str(changed), "--yes", timeout=900)
+        assert done.returncode == 0, done.stdout
+
+        def changed_there() -> bool:
+            name = next(one for one in services(cluster) if one.startswith("spark-worker"))
+            inspected = cluster.managers()[0].run(["docker", "service", "inspect", name]).stdout
+            return "SPARK_LOG_LEVEL=INFO" in inspected and services(cluster)[name].startswith("2/2")
+
+        wait_until("the workers' service to change", changed_there)
+    assert {host.instance_id for host in cluster.ec2.hosts()} == hosts
+    cluster.deploy()
+
+
+def test_the_only_manager_is_terminated_and_replaced(cluster: DeployedCluster, long_job: Path) -> None:
+    [manager] = cluster.managers()
+    job = detached(cluster, str(long_job), "10")
+    driver_container(cluster, job)
+    cluster.ec2.terminate(manager)
+    wait_until("the old manager to end", lambda: cluster.ec2.state_of(manager.instance_id) == "terminated")
+    whole(cluster, WORKERS, 600)
+    answered(cluster, long_job)
+    # The swarm was made anew, and the job went with the old one: its record says so.
+    assert ended(cluster, job)["state"] == "lost"
+
+
+def test_the_only_manager_dies_without_a_word(cluster: DeployedCluster, long_job: Path) -> None:
+    [manager] = cluster.managers()
+    manager.kill()
+    cluster.ec2.impair(manager)
+    wait_until("the dead manager to be let go", lambda: cluster.ec2.state_of(manager.instance_id) == "terminated", 700)
+    whole(cluster, WORKERS, 600)
+    answered(cluster, long_job)
+
+
+def test_the_manager_is_cut_off_and_comes_back(cluster: DeployedCluster, long_job: Path) -> None:
+    [manager] = cluster.managers()
+    manager.partition(from_aws=False)
+    time.sleep(PARTITION_SECONDS)
+    manager.heal()
+    whole(cluster, WORKERS)
+    assert cluster.managers() == [manager]
+    answered(cluster, long_job)
+    assert records(cluster)[0]["state"] == "succeeded"
+    assert ANSWER in output_so_far(cluster, records(cluster)[0]["spec"]["id"])

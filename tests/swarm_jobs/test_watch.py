@@ -1,0 +1,138 @@
+"""What the watch over jobs does with those that nothing runs any more, and with those that somebody has cancelled."""
+
+import time
+from typing import Any
+
+import pytest
+
+from sparkvault_host.launcher import start, watch
+from sparkvault_host.launcher.errors import LauncherError
+from sparkvault_host.launcher.watch import Watch
+
+
+class Engine:
+    """The engine of a leading manager whose swarm runs these jobs; a service that is updated would run once more."""
+
+    def __init__(self, jobs: list[str]) -> None:
+        self.jobs = jobs
+        self.configs: dict[str, dict[str, Any]] = {}
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        assert path == "/configs/create", "a job's service must not be updated"
+        self.configs[body["Name"]] = {"ID": body["Name"], "Spec": body}
+        return {"ID": body["Name"]}
+
+    def delete(self, path: str) -> None:
+        kind, name = path.strip("/").split("/")
+        if kind == "services":
+            self.jobs.remove(name)
+        else:
+            del self.configs[name]
+
+    def get(self, path: str, **query: Any) -> Any:
+        if path == "/info":
+            return {"Swarm": {"LocalNodeState": "active", "ControlAvailable": True, "NodeID": "n1"}}
+        if path == "/nodes/n1":
+            return {"ManagerStatus": {"Leader": True}}
+        if path == "/services":
+            label = query["filters"]["label"][0].partition("=")[2]
+            labels = {"sparkvault.tenant": "sales"}
+            return [
+                {"ID": job, "Spec": {"Name": job, "Labels": {"sparkvault.job": job, **labels}}}
+                for job in self.jobs
+                if label in ("", job)
+            ]
+        if path == "/configs":
+            key, _, value = query["filters"]["label"][0].partition("=")
+            return [one for one in self.configs.values() if one["Spec"]["Labels"].get(key, "") >= (value or "0")]
+        if path == "/tasks":
+            return [{"CreatedAt": "x", "Status": {"State": "running", "Timestamp": "x"}, "NodeID": "n1"}]
+        assert path in ("/nodes", "/secrets")
+        return []
+
+
+class Bucket:
+    """The records of jobs by id."""
+
+    def __init__(self, records: dict[str, dict[str, Any]]) -> None:
+        self.records = records
+        self.written: list[tuple[str, str, str]] = []
+
+    def jobs(self, since: str) -> list[str]:
+        return [job for job in self.records if job >= since]
+
+    def record(self, job: str) -> dict[str, Any]:
+        return dict(self.records[job])
+
+    def write_record(self, job: str, tenant: str, record: dict[str, Any]) -> None:
+        self.written.append((job, tenant, record["state"]))
+
+
+def job_id(seconds_ago: float, number: int) -> str:
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime(time.time() - seconds_ago)) + f"{number:08x}"
+
+
+def test_only_jobs_that_nothing_runs_any_more_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = ("running", "submitted", "succeeded", "running", "submitted", "running")
+    ages = (600, 700, 800, 900, 10, 5 * 86_400)
+    ids = [job_id(age, number) for number, age in enumerate(ages)]
+    spec = {"target": "swarm", "tenant": "sales"}
+    records = {job: {"spec": spec, "state": state} for job, state in zip(ids, states, strict=True)}
+    bucket = Bucket(records)
+    identity: Any = type("Identity", (), {"job_bucket": "jobs", "log_group": "logs"})()
+    engine: Any = Engine([ids[3]])
+    looked = Watch(identity, engine)
+    monkeypatch.setattr(looked, "_bucket", bucket)
+    monkeypatch.setattr(looked, "_job", lambda service, down, cancelled: None)
+    assert looked.look() == 1
+    assert sorted(bucket.written) == sorted([(ids[0], "sales", "lost"), (ids[1], "sales", "lost")])
+    # Not again at the next look, nor at the next search: what has ended is known.
+    monkeypatch.setattr(watch, "SEARCH_SECONDS", -1.0)
+    looked.look()
+    assert len(bucket.written) == 2
+
+
+def watched(
+    monkeypatch: pytest.MonkeyPatch, engine: Engine, records: dict[str, dict[str, Any]]
+) -> tuple[Watch, Bucket]:
+    """A watch over that engine whose logs go nowhere."""
+    bucket = Bucket(records)
+    identity: Any = type("Identity", (), {"job_bucket": "jobs", "log_group": "logs"})()
+    given: Any = engine
+    looked = Watch(identity, given)
+    monkeypatch.setattr(looked, "_bucket", bucket)
+    monkeypatch.setattr(looked, "_begin", lambda job, tenant: watch.Watched(stream=None, tenant=tenant))  # type: ignore[arg-type]
+    monkeypatch.setattr(looked, "_ship", lambda name, job, found: None)
+    monkeypatch.setattr(looked, "_publish", lambda job, seen: None)
+    return looked, bucket
+
+
+def test_a_cancelled_job_is_recorded_and_removed_and_does_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_id(60, 1)
+    engine = Engine([job])
+    records = {job: {"spec": {"target": "swarm", "tenant": "sales"}, "state": "running"}}
+    looked, bucket = watched(monkeypatch, engine, records)
+    given: Any = engine
+    assert start.cancel(job, "sales", given)
+    looked.look()
+    assert bucket.written == [(job, "sales", "cancelled")]
+    assert (engine.jobs, engine.configs) == ([], {})
+
+
+def test_a_job_that_ends_while_it_is_cancelled_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_id(60, 1)
+    engine = Engine([job])
+    looked, _ = watched(monkeypatch, engine, {})
+    given: Any = engine
+    assert start.cancel(job, "sales", given)
+    engine.jobs.clear()
+    looked.look()
+    assert engine.configs == {}
+    assert not start.cancel(job, "sales", given)
+
+
+def test_nobody_cancels_a_job_of_another_tenant() -> None:
+    job = job_id(60, 1)
+    given: Any = Engine([job])
+    with pytest.raises(LauncherError, match="not one of tenant research"):
+        start.cancel(job, "research", given)
