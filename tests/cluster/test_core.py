@@ -21,7 +21,7 @@ from tests.cluster.people import (
 )
 
 # The first test waits for the deployment of the cluster.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1500)
 
 WORKER_PORTS, MANAGER_PORTS = {7946}, {2377, 7946}
 METADATA = "http://169.254.169.254/latest/api/token"

@@ -37,7 +37,7 @@ def terminals(cluster: DeployedCluster) -> DeployedCluster:
     return cluster
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_job_that_fails_gives_its_exit_code(cluster: DeployedCluster) -> None:
     shown = cluster.run("submit", str(APPLICATIONS / "fails.py"), "7", code=7)
     assert "about to fail" in shown
@@ -48,7 +48,7 @@ def test_a_job_that_fails_gives_its_exit_code(cluster: DeployedCluster) -> None:
     assert "about to fail" in cluster.run("logs", newest["spec"]["id"])
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_detached_job_is_seen_and_cancelled(cluster: DeployedCluster) -> None:
     job = cluster.run("submit", "--detach", str(APPLICATIONS / "fails.py"), "0").strip()
     assert cluster.job(job)["state"] in ("submitted", "running")
@@ -57,7 +57,7 @@ def test_a_detached_job_is_seen_and_cancelled(cluster: DeployedCluster) -> None:
     assert cluster.ecs.service.running() == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_executors_of_a_driver_that_is_killed_are_stopped_by_the_stacks_function(cluster: DeployedCluster) -> None:
     job = cluster.run(
         *("submit", "--detach", "--num-executors", "2", "--conf", "spark.fargate.executor.driverTimeout=600s"),
@@ -81,7 +81,7 @@ def test_executors_of_a_driver_that_is_killed_are_stopped_by_the_stacks_function
     assert cluster.ecs.service.running() == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("language", "prompt", "count", "leave"),
     [
@@ -121,7 +121,7 @@ def test_a_shell_is_entered_used_and_cleaned_up(
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_window_that_is_closed_ends_the_shell(terminals: DeployedCluster) -> None:
     cluster = terminals
     with cluster.shell("sql", "--num-executors", "1") as terminal:

@@ -91,7 +91,7 @@ def old(world: World, tmp_path: Path) -> Iterator[Old]:
         yield made
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 def test_cluster_mode_works_as_it_stood(old: Old, world: World) -> None:
     """No key was named then: the one that has the cluster's name as its alias is taken."""
     world.kms.create_alias(AliasName="alias/spark", TargetKeyId=world.key)
@@ -107,7 +107,7 @@ def test_cluster_mode_works_as_it_stood(old: Old, world: World) -> None:
     assert old.ecs.service.running() == []
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 @pytest.mark.parametrize(
     "options",
     [pytest.param(ENCRYPTION, marks=pytest.mark.campaign), ENCRYPTION + " " + SHUFFLE],
