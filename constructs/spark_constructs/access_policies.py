@@ -11,10 +11,9 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from spark_constructs.host_group import CLUSTER_TAG
-from spark_constructs.job_interface import TENANT_TAG
+from spark_constructs.job_permissions import list_jobs, submitted_jobs
 from spark_constructs.naming import document_name, parameter_name, policy_name, stack_name
 from spark_constructs.permissions import Permission, acknowledge_wildcards
-from spark_constructs.storage import JOBS_PREFIX
 
 #: Families of our SSM documents: those of each tenant's jobs (``<cluster>-job.<tenant>.submit``), those for the
 #: submitters of all tenants (``<cluster>-view.port``), and the operators' (``<cluster>-host.rotate``). The dot can
@@ -120,33 +119,10 @@ class AccessPolicies(Construct):
         return policy
 
     def _submitter(self, tenant: str) -> list[Permission]:
-        files = (self._props.job_bucket.arn_for_objects(f"{JOBS_PREFIX}*"),)
-        why = "Jobs lie under jobs/<id>/, and ids are made when jobs are submitted; the tag admits the tenant's alone."
-        cluster = self._props.cluster
-        documents = (job_documents(cluster, tenant), view_documents(cluster))
+        props = self._props
+        documents = (job_documents(props.cluster, tenant), view_documents(props.cluster))
         return [
-            Permission(
-                "WriteJobs",
-                ("s3:PutObject", "s3:PutObjectTagging"),
-                files,
-                conditions={"StringEquals": {f"s3:RequestObjectTag/{TENANT_TAG}": tenant}},
-                wildcard=why,
-            ),
-            Permission("AbortUploads", ("s3:AbortMultipartUpload",), files, wildcard="An upload has no tag yet."),
-            Permission(
-                "ReadJobs",
-                ("s3:GetObject",),
-                files,
-                conditions={"StringEquals": {f"s3:ExistingObjectTag/{TENANT_TAG}": tenant}},
-                wildcard=why,
-            ),
-            self._list_jobs(),
-            Permission(
-                "JobEncryption",
-                ("kms:Decrypt", "kms:GenerateDataKey"),
-                (self._props.key.key_arn,),
-                conditions={"StringEquals": {"kms:ViaService": f"s3.{Stack.of(self).region}.amazonaws.com"}},
-            ),
+            *submitted_jobs(self, props.job_bucket, props.key.key_arn, tenant),
             self._read_logs(),
             *self._run_documents(*documents),
             *self._own_sessions(),
@@ -189,7 +165,7 @@ class AccessPolicies(Construct):
                 (stack.format_arn(service="ssm", resource=f"parameter{parameter_name(props.cluster, 'images')}/*"),),
                 wildcard="The digests of this cluster's images, one parameter each; none of them is secret.",
             ),
-            self._list_jobs(),
+            list_jobs(self._props.job_bucket),
             self._read_logs(),
             self._see_groups(),
             self._see_stacks(),
@@ -392,14 +368,6 @@ class AccessPolicies(Construct):
                 stack.format_arn(service="ssm", resource=f"parameter{parameter_name(props.cluster, 'swarm')}/*"),
             ),
             allow=False,
-        )
-
-    def _list_jobs(self) -> Permission:
-        return Permission(
-            "ListJobs",
-            ("s3:ListBucket",),
-            (self._props.job_bucket.bucket_arn,),
-            conditions={"StringLike": {"s3:prefix": f"{JOBS_PREFIX}*"}},
         )
 
     def _read_logs(self) -> Permission:

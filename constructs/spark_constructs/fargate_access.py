@@ -12,9 +12,9 @@ from constructs import Construct
 from spark_constructs.fargate_key import APPLICATION_CONTEXT, TENANT_CONTEXT
 from spark_constructs.fargate_roles import TenantTaskRoles
 from spark_constructs.job_interface import SUBMITTER_TAG, TENANT_TAG
+from spark_constructs.job_permissions import submitted_jobs
 from spark_constructs.naming import policy_name, stack_name, task_family
 from spark_constructs.permissions import NO_RESOURCE, Permission, acknowledge_wildcards
-from spark_constructs.storage import JOBS_PREFIX
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class FargateSubmitter(Construct):
     def __init__(self, scope: Construct, construct_id: str, props: FargateSubmitterProps) -> None:
         super().__init__(scope, construct_id)
         self._props = props
-        permissions = [*self._tasks(), *self._shells(), *self._jobs(), *self._secrets_and_logs()]
+        jobs = submitted_jobs(self, props.job_bucket, props.job_key_arn, props.tenant)
+        permissions = [*self._tasks(), *self._shells(), *jobs, *self._secrets_and_logs()]
         self.policy = iam.ManagedPolicy(
             self,
             "Policy",
@@ -130,38 +131,6 @@ class FargateSubmitter(Construct):
             ),
             # Systems Manager would start a session in any task that it can reach, without asking ECS.
             Permission("NoSessionsPastEcs", ("ssm:StartSession",), (self._any_task(),), allow=False),
-        ]
-
-    def _jobs(self) -> list[Permission]:
-        props = self._props
-        files = (props.job_bucket.arn_for_objects(f"{JOBS_PREFIX}*"),)
-        why = "Jobs lie under jobs/<id>/, and ids are made when jobs are submitted; the tag admits the tenant's alone."
-        through_s3 = {"StringEquals": {"kms:ViaService": f"s3.{Stack.of(self).region}.amazonaws.com"}}
-        return [
-            Permission(
-                "WriteJobs",
-                ("s3:PutObject", "s3:PutObjectTagging"),
-                files,
-                conditions={"StringEquals": {f"s3:RequestObjectTag/{TENANT_TAG}": props.tenant}},
-                wildcard=why,
-            ),
-            Permission("AbortUploads", ("s3:AbortMultipartUpload",), files, wildcard="An upload has no tag yet."),
-            Permission(
-                "ReadJobs",
-                ("s3:GetObject",),
-                files,
-                conditions={"StringEquals": {f"s3:ExistingObjectTag/{TENANT_TAG}": props.tenant}},
-                wildcard=why,
-            ),
-            Permission(
-                "ListJobs",
-                ("s3:ListBucket",),
-                (props.job_bucket.bucket_arn,),
-                conditions={"StringLike": {"s3:prefix": f"{JOBS_PREFIX}*"}},
-            ),
-            Permission(
-                "JobEncryption", ("kms:Decrypt", "kms:GenerateDataKey"), (props.job_key_arn,), conditions=through_s3
-            ),
         ]
 
     def _secrets_and_logs(self) -> list[Permission]:

@@ -1,12 +1,10 @@
 """Why hosts failed to boot: they say so in the log group before they signal, as a signal carries no reason."""
 
-import json
 from datetime import datetime
 
-from botocore.exceptions import ClientError
-
-from spark_constructs.naming import BOOT_STREAM_PREFIX, log_group_name
+from spark_constructs.naming import BOOT_STREAM_PREFIX
 from sparkvault.account import Account
+from sparkvault.host_reports import host_reports
 
 #: How many hosts an error names; the first failures tell what is wrong.
 SHOWN_HOSTS = 5
@@ -17,27 +15,9 @@ def boot_failures(account: Account, target: str, since: datetime) -> list[str]:
 
     Empty where the log group is not there, or none failed.
     """
-    pages = account.client("logs").get_paginator("filter_log_events")
-    found: list[str] = []
-    try:
-        for page in pages.paginate(
-            logGroupName=log_group_name(account.deployment.cluster, target),
-            logStreamNamePrefix=BOOT_STREAM_PREFIX,
-            startTime=int(since.timestamp() * 1000),
-        ):
-            for event in page["events"]:
-                report = _report(event["message"])
-                if report.get("boot") == "FAILURE":
-                    found.append(f"{report.get('instance')}: {report.get('reason')}")
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceNotFoundException":
-            raise
-    return found[:SHOWN_HOSTS]
-
-
-def _report(message: str) -> dict[str, object]:
-    try:
-        report = json.loads(message)
-    except ValueError:
-        return {}
-    return report if isinstance(report, dict) else {}
+    failed = (
+        f"{report.get('instance')}: {report.get('reason')}"
+        for report in host_reports(account, target, BOOT_STREAM_PREFIX, since.timestamp())
+        if report.get("boot") == "FAILURE"
+    )
+    return list(failed)[:SHOWN_HOSTS]

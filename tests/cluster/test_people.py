@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from emulation.ssm_sessions.plugin_build import PluginMissing, plugin
 from tests.cluster.deployed import ROOT, DeployedCluster
 from tests.cluster.people import config, running, submit, wait_until, whole
+from tests.support.session_plugin import plugin_folder
 from tests.support.terminal import Terminal
 
 # The first test waits for the deployment of the cluster.
@@ -24,12 +24,7 @@ pytestmark = [pytest.mark.timeout(1500), pytest.mark.campaign]
 @pytest.fixture(scope="module")
 def with_plugin(cluster: DeployedCluster) -> Iterator[DeployedCluster]:
     """AWS's own session-manager-plugin on the path, built where it is not installed."""
-    try:
-        folder = plugin().parent
-    except PluginMissing as missing:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(missing))
+    folder = plugin_folder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{os.environ['PATH']}:{folder}")
         yield cluster

@@ -1,7 +1,6 @@
 """Jobs and shells on the stacks as deployed, with a submitter's credentials and the roles that the stacks gave."""
 
 import json
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from emulation.ssm_sessions.plugin_build import PluginMissing, plugin
 from tests.fargate.deployed_cluster import DeployedCluster, deployed_cluster
 from tests.support.local_cluster import wait_until
+from tests.support.session_plugin import plugin_folder
 
 LONG = pytest.mark.campaign
 APPLICATIONS = Path(__file__).parent / "applications"
@@ -27,12 +26,7 @@ def cluster(fargate_plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture
 def terminals(cluster: DeployedCluster) -> DeployedCluster:
     """The same, for somebody who has AWS's plugin for terminals; it is built where it is not installed."""
-    try:
-        folder = str(plugin().parent)
-    except PluginMissing as missing:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(missing))
+    folder = str(plugin_folder())
     cluster.environment["PATH"] = f"{folder}:{cluster.environment['PATH'].removeprefix(f'{folder}:')}"
     return cluster
 

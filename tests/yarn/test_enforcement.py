@@ -1,6 +1,7 @@
 """A node that lacks any one piece of the enforcement starts no NodeManager."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from assets.yarn.sparkvault_yarn import enforcement, render
 from assets.yarn.sparkvault_yarn.enforcement import Node, problems
 
 pytestmark = pytest.mark.skipif(
-    Path("/proc/self").stat().st_uid != 0, reason="only root owns the files that a node trusts"
+    os.geteuid() != 0 and not os.environ.get("CI"), reason="only root owns the files that a node trusts"
 )
 
 RUNTIME, NETWORK, IMAGE = "runsc", "containers", "sparkvault/spark-yarn:1"
