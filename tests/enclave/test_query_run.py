@@ -2,13 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import cast
+
+import pytest
 
 from spark_enclave.protocol.messages import Query
 from spark_enclave.protocol.result_chunks import ResultSealer
 from spark_enclave.protocol.session_keys import SessionKeys
+from spark_enclave.server import worker_frames
 from spark_enclave.server.query_run import QueryRun
-from spark_enclave.server.session_worker import SessionWorker
+from spark_enclave.server.session_user import SessionUsers
+from spark_enclave.server.session_worker import Failed, SessionWorker
 
 
 class SlowToStop:
@@ -48,3 +53,31 @@ def test_a_query_abandoned_twice_is_stopped_once_and_to_the_end() -> None:
 
 def test_a_caller_that_is_cancelled_does_not_interrupt_the_stopping() -> None:
     assert asyncio.run(abandoned_twice(giving_up=True)).stopped == 1
+
+
+class LastWords:
+    """A worker process whose query could not be stopped: it says so with the query's answer."""
+
+    def __init__(self, *, last: bool) -> None:
+        frame = worker_frames.pack({"is": "failed", "id": 1, "kind": "timeout", "message": "", "last": last})
+        self.returncode = None
+        self.stdin, self.stdout = Pipe(), asyncio.StreamReader()
+        self.stdout.feed_data(frame)
+
+
+class Pipe:
+    def write(self, _: bytes) -> None: ...
+
+    async def drain(self) -> None: ...
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_worker_that_ends_after_its_answer_is_not_asked_again(tmp_path: Path, last: bool) -> None:
+    async def asked() -> SessionWorker:
+        process = cast(asyncio.subprocess.Process, LastWords(last=last))
+        worker = SessionWorker(process, tmp_path, None, cast(SessionUsers, None))
+        answers = [answer async for answer in worker.query(1, "SELECT 1", {"seconds": 1}, None, None)]
+        assert answers == [Failed("timeout", "")]
+        return worker
+
+    assert asyncio.run(asked()).idle is not last

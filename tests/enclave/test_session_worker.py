@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,11 @@ PEOPLE = pa.table(
 ORDERS = pa.table({"person": [number % 50 for number in range(500)], "amount": [number * 3 for number in range(500)]})
 
 #: Runs for hours unless it is stopped, in steps that can be.
-ENDLESS = "SELECT count(*) FROM range(1000000000) a CROSS JOIN range(1000000) b WHERE a.id * b.id % 7 = 3"
+ENDLESS = "SELECT count(*) FROM range(1000000000) a CROSS JOIN range(1000000000) b WHERE a.id * b.id % 7 = 3"
+#: The small side is broadcast, and a nested loop goes over all of it for many rows before it looks up.
+UNSTOPPABLE = (
+    "SELECT count(*) FROM range(1000000000) a JOIN range(1000000) b ON sha2(CAST(a.id * b.id AS STRING), 256) = ''"
+)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +123,23 @@ def test_a_query_can_be_cancelled_and_only_one_runs_at_a_time(jvm: SessionJvm) -
     assert (cancelled.rule, cancelled.message["id"]) == ("cancelled", first)
     jvm.send({"do": "cancel", "id": first})  # is over already: nothing to answer
     assert jvm.query("SELECT 2 AS two").rows() == [(2,)]
+
+
+def test_nothing_of_a_query_runs_on_wherever_it_was_when_it_was_cancelled(jvm: SessionJvm) -> None:
+    """Spark submits shuffles from threads of its own: without a limit they would hold the cores for ever."""
+    for step in range(30):
+        first = jvm.ask(ENDLESS)
+        time.sleep(step * 0.004)  # planning and the first submission take about 0.1 s
+        jvm.send({"do": "cancel", "id": first})
+        assert jvm.answer().rule == "cancelled"
+        assert jvm.query("SELECT 1 AS one", limits=LIMITS | {"seconds": 20}).rows() == [(1,)], f"step {step}"
+
+
+def test_a_worker_whose_query_cannot_be_stopped_says_so_and_ends(tmp_path: Path) -> None:
+    worker = SessionJvm(tmp_path / "scratch")
+    answer = worker.query(UNSTOPPABLE, limits=LIMITS | {"seconds": 2})
+    assert (answer.rule, answer.message.get("last")) == ("timeout", True)
+    assert worker.process.wait(10) == 4
 
 
 def test_a_query_that_does_not_fit_fails_cleanly_and_the_next_one_works(jvm: SessionJvm) -> None:

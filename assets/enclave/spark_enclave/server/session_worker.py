@@ -127,7 +127,7 @@ class SessionWorker:
 
     @property
     def idle(self) -> bool:
-        """Whether it can be asked: it runs, and nothing of an earlier query can still come out of it."""
+        """Whether it can be asked: it runs on, and nothing of an earlier query can still come out of it."""
         return self.alive and not self._asked
 
     async def load(self, tables: Sequence[dict[str, object]], seconds: float) -> None:
@@ -172,7 +172,7 @@ class SessionWorker:
                 continue
             ended = _ending(frame, number)
             if ended is not None:
-                self._asked = False
+                self._asked = _says_no_more(frame)
                 yield ended
                 return
 
@@ -184,7 +184,7 @@ class SessionWorker:
                 while True:
                     frame = await worker_frames.read(self._out)
                     if isinstance(frame, dict) and _ending(frame, number) is not None:
-                        self._asked = False
+                        self._asked = _says_no_more(frame)
                         return
         except TimeoutError:
             raise WorkerGone("the worker does not stop a query") from None
@@ -239,6 +239,11 @@ def _ending(frame: dict[str, object], number: int) -> Finished | Refused | Faile
         case {"is": "failed", "id": int(found), "kind": str(kind), "message": str(message)} if found == number:
             return Failed(kind, message)
     raise WorkerGone("the worker gave an answer that there is not")
+
+
+def _says_no_more(frame: dict[str, object]) -> bool:
+    """Whether the worker ends after this answer: what it ran could not be stopped."""
+    return frame.get("last") is True
 
 
 def _launching(uid: int | None, settings: Settings) -> list[str]:

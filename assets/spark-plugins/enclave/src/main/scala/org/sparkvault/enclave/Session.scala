@@ -7,10 +7,12 @@ import java.util.concurrent.atomic.AtomicReference
 import scala.util.control.NonFatal
 
 import com.fasterxml.jackson.databind.JsonNode
+import com.fasterxml.jackson.databind.node.ObjectNode
 import org.apache.spark.sql.classic
 
 final class Session(frames: FrameReader, out: FrameWriter) {
   private var spark = Option.empty[classic.SparkSession]
+  private var late = Option.empty[LateJobs]
   private var scratch = Option.empty[Path]
   private var tables = Map.empty[String, SessionTable]
   private val running = new AtomicReference[RunningQuery]
@@ -38,6 +40,7 @@ final class Session(frames: FrameReader, out: FrameWriter) {
     scratch = Some(folder)
     val session = SessionSpark.start(Message.number(message, "memory_mib"), folder)
     spark = Some(session)
+    late = Some(new LateJobs(session.sparkContext))
     warmUp(session)
     out.json { reply => reply.put("is", "ready"); () }
   }
@@ -70,7 +73,7 @@ final class Session(frames: FrameReader, out: FrameWriter) {
       case broken: BrokenProtocol => throw broken
       case NonFatal(error) =>
         Diagnostics.warn(s"tables were not taken because of ${error.getClass.getName}")
-        answerFailed(None, new Failed("internal", "the tables could not be taken"))
+        out.json(put(_, new Failed("internal", "the tables could not be taken")))
     }
   }
 
@@ -89,8 +92,9 @@ final class Session(frames: FrameReader, out: FrameWriter) {
     if (seconds < 1 || bounds.rows < 1 || bounds.bytes < 1) {
       answerRefused(Some(id), new Refused("limits", "limits are positive"))
     } else {
-      val next =
-        new RunningQuery(session, id, seconds, query => runQuery(session, query, sql, parameters, grants, bounds))
+      val next = new RunningQuery(
+        session.sparkContext, late.get, id, seconds,
+        query => runQuery(session, query, sql, parameters, grants, bounds))
       if (running.compareAndSet(null, next)) next.start()
       else answerRefused(Some(id), new Refused("busy", "another query of this session runs"))
     }
@@ -99,22 +103,27 @@ final class Session(frames: FrameReader, out: FrameWriter) {
   private def runQuery(
       session: classic.SparkSession, query: RunningQuery, sql: String, parameters: Map[String, JsonNode],
       grants: Map[String, TableGrant], limits: ResultLimits): Unit = {
-    val answered: () => Unit =
+    val answer: ObjectNode => Unit =
       try {
         val (rows, bytes) = new QueryRun(session, tables, grants, out).run(query.id, sql, parameters, limits)
-        () => out.json { reply => reply.put("is", "end").put("id", query.id).put("rows", rows).put("bytes", bytes); () }
+        reply => { reply.put("is", "end").put("rows", rows).put("bytes", bytes); () }
       } catch {
         case error: Throwable =>
           QueryFailure.of(error, query.stoppedFor) match {
-            case Left(refused) => () => answerRefused(Some(query.id), refused)
-            case Right(failed) => () => answerFailed(Some(query.id), failed)
+            case Left(refused) => put(_, refused)
+            case Right(failed) => put(_, failed)
           }
       }
     query.settle()
     running.set(null)
-    answered()
+    out.json { reply =>
+      reply.put("id", query.id)
+      answer(reply)
+      if (query.mustEnd) reply.put("last", true)
+      ()
+    }
     if (query.mustEnd) {
-      Diagnostics.warn("a query did not stop, or Spark does not answer any more: the worker ends")
+      Diagnostics.warn("tasks of a query did not stop: the worker ends")
       SessionKeys.wipe()
       Runtime.getRuntime.halt(4)
     }
@@ -142,16 +151,17 @@ final class Session(frames: FrameReader, out: FrameWriter) {
   private def started(): classic.SparkSession = spark.getOrElse(throw new BrokenProtocol("a message before start"))
 
   private def answerRefused(id: Option[Long], refused: Refused): Unit = out.json { reply =>
-    reply.put("is", "refused")
     id.foreach(reply.put("id", _))
-    reply.put("rule", refused.rule).put("message", refused.getMessage)
+    put(reply, refused)
+  }
+
+  private def put(reply: ObjectNode, refused: Refused): Unit = {
+    reply.put("is", "refused").put("rule", refused.rule).put("message", refused.getMessage)
     ()
   }
 
-  private def answerFailed(id: Option[Long], failed: Failed): Unit = out.json { reply =>
-    reply.put("is", "failed")
-    id.foreach(reply.put("id", _))
-    reply.put("kind", failed.kind).put("message", failed.getMessage)
+  private def put(reply: ObjectNode, failed: Failed): Unit = {
+    reply.put("is", "failed").put("kind", failed.kind).put("message", failed.getMessage)
     ()
   }
 }

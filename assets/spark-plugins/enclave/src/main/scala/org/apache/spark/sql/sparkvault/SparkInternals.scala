@@ -10,6 +10,7 @@ import org.apache.arrow.vector.ipc.message.{IpcOption, MessageSerializer}
 import org.apache.spark.{SparkContext, TaskContext}
 import org.apache.spark.network.server.TransportServer
 import org.apache.spark.rdd.RDD
+import org.apache.spark.scheduler.TaskSchedulerImpl
 import org.apache.spark.sql.DataFrame
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.expressions.UnsafeRow
@@ -22,6 +23,9 @@ import org.apache.spark.sql.util.ArrowUtils
 
 object SparkInternals {
   private val TimeZone = "UTC"
+
+  /** The property of a job that names its group. */
+  val JobGroup: String = SparkContext.SPARK_JOB_GROUP_ID
 
   /** A plan, analysed; nothing is run. */
   def analyse(spark: classic.SparkSession, plan: LogicalPlan): DataFrame = classic.Dataset.ofRows(spark, plan)
@@ -109,6 +113,12 @@ object SparkInternals {
       }
     }
     servers.length
+  }
+
+  /** Tasks that run, whether or not their job still does: a cancelled job is over before its tasks are. */
+  def runningTasks(context: SparkContext): Int = context.taskScheduler match {
+    case scheduler: TaskSchedulerImpl => scheduler.runningTasksByExecutors.values.sum
+    case other => throw new IllegalStateException(s"tasks are scheduled by ${other.getClass.getName}")
   }
 
   private def fields(holder: AnyRef, wanted: Class[_]): Seq[AnyRef] =
