@@ -18,7 +18,7 @@ from stacks.storage import StorageStack
 CONFIG_FILE_KEY = "sparkvault_config"
 
 #: Targets that this version can deploy.
-DEPLOYABLE_TARGETS = ("swarm", "fargate")
+DEPLOYABLE_TARGETS = ("swarm", "fargate", "yarn")
 
 #: Behaviour of the CDK that is wanted although an application without flags gets an older one. Set here and not in
 #: cdk.json, so that tests and every way to start the application see the same.
@@ -84,6 +84,10 @@ def build(app: App, deployment: Deployment) -> list[Stack]:
         stacks.append(
             FargateStack(app, "Fargate", deployment=deployment, network=network, storage=storage, images=images)
         )
+    if "yarn" in deployment.targets:
+        from stacks.yarn import YarnStack
+
+        stacks.append(YarnStack(app, "Yarn", deployment=deployment, network=network, storage=storage, images=images))
     if deployment.enclaves.owner_key is not None:
         from stacks.enclave_key import EnclaveKeyStack, committed_measurements
 

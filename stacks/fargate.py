@@ -1,6 +1,5 @@
 """The stack of target fargate: everything that Spark's drivers and executors need as Fargate tasks."""
 
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_ssm as ssm
@@ -14,6 +13,7 @@ from spark_constructs.fargate_cluster import (
     TaskSize,
     ecs_cluster_arn,
 )
+from spark_constructs.fargate_connect import ConnectDocument
 from spark_constructs.images import NOT_PUBLISHED
 from spark_constructs.naming import bucket_name, ecs_cluster_name, image_parameter, log_group_name
 from spark_constructs.permissions import Permission
@@ -34,7 +34,7 @@ class FargateStack(SparkvaultStack):
 
     fargate: SparkFargateCluster
     security_groups: FargateSecurityGroups
-    submitters: dict[str, iam.ManagedPolicy]
+    submitters: dict[str, FargateSubmitter]
 
     def __init__(
         self,
@@ -93,9 +93,8 @@ class FargateStack(SparkvaultStack):
             ),
             vpc=network.network.vpc,
         )
-        self.submitters = {
-            tenant: self._submitter(tenant, storage, log_group).policy for tenant in deployment.tenant_names()
-        }
+        self._connect = ConnectDocument(self, "Connect", cluster=deployment.cluster)
+        self.submitters = {tenant: self._submitter(tenant, storage, log_group) for tenant in deployment.tenant_names()}
         self._outputs(network)
 
     def _submitter(self, tenant: str, storage: StorageStack, log_group: logs.ILogGroup) -> FargateSubmitter:
@@ -113,6 +112,7 @@ class FargateStack(SparkvaultStack):
                 job_bucket=self._jobs,
                 job_key_arn=storage.storage.key.key_arn,
                 log_group=log_group,
+                connect_document=self._connect.name,
             ),
         )
 
@@ -152,11 +152,17 @@ class FargateStack(SparkvaultStack):
         self.output("ExecutionRoleArn", fargate.execution_role.role_arn, "spark.fargate.executionRole")
         self.output("SecretKeyArn", fargate.key.key_arn, "spark.authenticate.kms.key")
         self.output("LogGroupName", log_group_name(self.deployment.cluster, "fargate"), "spark.fargate.logs.group")
-        for tenant, policy in self.submitters.items():
+        for tenant, submitter in self.submitters.items():
+            name = tenant.title().replace("-", "")
             self.output(
-                f"{tenant.title().replace('-', '')}SubmitterPolicyArn",
-                policy.managed_policy_arn,
+                f"{name}SubmitterPolicyArn",
+                submitter.policy.managed_policy_arn,
                 f"For those who submit jobs in the name of tenant {tenant}",
+            )
+            self.output(
+                f"{name}SessionsPolicyArn",
+                submitter.sessions.managed_policy_arn,
+                f"Besides, for those who open shells in the name of tenant {tenant}",
             )
 
 

@@ -7,7 +7,7 @@ from aws_cdk import aws_ecr as ecr
 from constructs import Construct
 
 from spark_constructs.config import Deployment
-from spark_constructs.images import FARGATE_IMAGES, SWARM_IMAGES, SparkImages, SparkImagesProps
+from spark_constructs.images import FARGATE_IMAGES, SWARM_IMAGES, YARN_IMAGES, SparkImages, SparkImagesProps
 from stacks.base import SparkvaultStack
 
 #: Build context of Spark's images.
@@ -53,6 +53,7 @@ def image_names(deployment: Deployment) -> tuple[str, ...]:
     return (
         *(SWARM_IMAGES if "swarm" in deployment.targets else ()),
         *(FARGATE_IMAGES if "fargate" in deployment.targets else ()),
+        *(YARN_IMAGES if "yarn" in deployment.targets else ()),
     )
 
 

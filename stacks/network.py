@@ -4,7 +4,13 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from spark_constructs.config import Deployment
-from spark_constructs.endpoints import FARGATE_ENDPOINTS, SWARM_ENDPOINTS, DataBucketAccess, InterfaceEndpoint
+from spark_constructs.endpoints import (
+    FARGATE_ENDPOINTS,
+    SWARM_ENDPOINTS,
+    YARN_ENDPOINTS,
+    DataBucketAccess,
+    InterfaceEndpoint,
+)
 from spark_constructs.network import ExistingVpc, SparkNetwork, SparkNetworkProps
 from spark_constructs.security_groups import SecurityGroupsProps, SwarmSecurityGroups
 from stacks.base import SparkvaultStack
@@ -96,7 +102,12 @@ def interface_endpoints(deployment: Deployment) -> tuple[InterfaceEndpoint, ...]
     """The interface endpoints that the deployment's targets need; none where the given VPC has them."""
     if not deployment.network.interface_endpoints:
         return ()
-    return SWARM_ENDPOINTS + (FARGATE_ENDPOINTS if "fargate" in deployment.targets else ())
+    more = (
+        *(FARGATE_ENDPOINTS if "fargate" in deployment.targets else ()),
+        *(YARN_ENDPOINTS if "yarn" in deployment.targets else ()),
+    )
+    # Two targets may need the same one.
+    return SWARM_ENDPOINTS + tuple({endpoint.name: endpoint for endpoint in reversed(more)}.values())[::-1]
 
 
 def existing_vpc(deployment: Deployment) -> ExistingVpc | None:

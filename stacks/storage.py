@@ -31,6 +31,7 @@ class StorageStack(SparkvaultStack):
                 other_object_keys=tuple(
                     dict.fromkeys(tenant.key for tenant in deployment.tenants if tenant.key is not None)
                 ),
+                key_used_through=("secretsmanager",) if "yarn" in deployment.targets else (),
                 job_retention_days=deployment.storage.job_retention_days,
                 log_retention_days=deployment.logging.retention_days,
                 scratch=_scratch(deployment),

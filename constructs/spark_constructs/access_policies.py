@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
@@ -14,6 +15,7 @@ from spark_constructs.host_group import CLUSTER_TAG
 from spark_constructs.job_permissions import list_jobs, submitted_jobs
 from spark_constructs.naming import document_name, parameter_name, policy_name, stack_name
 from spark_constructs.permissions import Permission, acknowledge_wildcards
+from spark_constructs.yarn_settings import YARN_FAMILY, keytab_secrets
 
 #: Families of our SSM documents: those of each tenant's jobs (``<cluster>-job.<tenant>.submit``), those for the
 #: submitters of all tenants (``<cluster>-view.port``), and the operators' (``<cluster>-host.rotate``). The dot can
@@ -21,6 +23,9 @@ from spark_constructs.permissions import Permission, acknowledge_wildcards
 JOB_DOCUMENTS = "job."
 VIEW_DOCUMENTS = "view."
 HOST_DOCUMENTS = "host."
+
+#: Targets with hosts of ours.
+HostTarget = Literal["swarm", "yarn"]
 
 #: Longest managed policy in characters without white space (IAM quotas).
 MAX_POLICY_CHARACTERS = 6144
@@ -46,23 +51,33 @@ class AccessPoliciesProps:
     """The group whose hosts operators may replace."""
     tenants: tuple[str, ...] = ("default",)
     """Names of the tenants, each of which has its submitters."""
+    target: HostTarget = "swarm"
+    """Whose hosts these are; `yarn` has documents, policies and secrets of its own names. Default: swarm."""
     host_role_names: tuple[str, ...] = ()
     """Roles of the hosts, which auditors may read; default: none."""
 
 
-def job_documents(cluster: str, tenant: str) -> str:
+def family(target: HostTarget) -> str:
+    """What stands before a family of documents, or a policy, of the target; empty for the swarm.
+
+    Its dot can stand in no name of a cluster either, so that one cluster's names are never another's.
+    """
+    return "" if target == "swarm" else YARN_FAMILY
+
+
+def job_documents(cluster: str, tenant: str, target: HostTarget = "swarm") -> str:
     """Pattern of the names of the SSM documents that submitters of a tenant run."""
-    return f"{document_name(cluster, f'{JOB_DOCUMENTS}{tenant}.')}*"
+    return f"{document_name(cluster, f'{family(target)}{JOB_DOCUMENTS}{tenant}.')}*"
 
 
-def view_documents(cluster: str) -> str:
+def view_documents(cluster: str, target: HostTarget = "swarm") -> str:
     """Pattern of the names of the SSM documents that submitters of every tenant run."""
-    return f"{document_name(cluster, VIEW_DOCUMENTS)}*"
+    return f"{document_name(cluster, family(target) + VIEW_DOCUMENTS)}*"
 
 
-def host_documents(cluster: str) -> str:
+def host_documents(cluster: str, target: HostTarget = "swarm") -> str:
     """Pattern of the names of the SSM documents that operators run."""
-    return f"{document_name(cluster, HOST_DOCUMENTS)}*"
+    return f"{document_name(cluster, family(target) + HOST_DOCUMENTS)}*"
 
 
 class AccessPolicies(Construct):
@@ -111,7 +126,9 @@ class AccessPolicies(Construct):
         policy = iam.ManagedPolicy(
             self,
             construct_id,
-            managed_policy_name=policy_name(cluster, name or construct_id.lower(), stack.region),
+            managed_policy_name=policy_name(
+                cluster, family(self._props.target) + (name or construct_id.lower()), stack.region
+            ),
             description=f"{cluster}: {description}",
             statements=[each.statement() for each in permissions],
         )
@@ -120,12 +137,17 @@ class AccessPolicies(Construct):
 
     def _submitter(self, tenant: str) -> list[Permission]:
         props = self._props
-        documents = (job_documents(props.cluster, tenant), view_documents(props.cluster))
+        documents = (
+            job_documents(props.cluster, tenant, props.target),
+            view_documents(props.cluster, props.target),
+        )
+        # YARN has no documents that open a session.
+        sessions = props.target == "swarm"
         return [
             *submitted_jobs(self, props.job_bucket, props.key.key_arn, tenant),
             self._read_logs(),
-            *self._run_documents(*documents),
-            *self._own_sessions(),
+            *self._run_documents(*documents, sessions=sessions),
+            *(self._own_sessions() if sessions else []),
             self._see_groups(),
             self._see_stacks(),
             *self._only_documents(*documents),
@@ -151,7 +173,7 @@ class AccessPolicies(Construct):
                 (self._group(props.workers_group_name), self._group(props.managers_group_name)),
                 wildcard="The groups are named exactly; the wildcard stands for the id that EC2 puts into their ARNs.",
             ),
-            *self._run_documents(host_documents(props.cluster), sessions=False),
+            *self._run_documents(host_documents(props.cluster, props.target), sessions=False),
             Permission(
                 "ConsoleOfHosts",
                 ("ec2:GetConsoleOutput",),
@@ -179,7 +201,7 @@ class AccessPolicies(Construct):
                 ("*",),
                 wildcard=_NO_RESOURCE,
             ),
-            *self._only_documents(host_documents(props.cluster)),
+            *self._only_documents(host_documents(props.cluster, props.target)),
             self._no_data(),
         ]
 
@@ -229,8 +251,8 @@ class AccessPolicies(Construct):
                 "Documents",
                 ("ssm:DescribeDocument", "ssm:GetDocument"),
                 tuple(
-                    self._document(f"{document_name(props.cluster, family)}*")
-                    for family in (JOB_DOCUMENTS, VIEW_DOCUMENTS, HOST_DOCUMENTS)
+                    self._document(f"{document_name(props.cluster, family(props.target) + kind)}*")
+                    for kind in (JOB_DOCUMENTS, VIEW_DOCUMENTS, HOST_DOCUMENTS)
                 ),
                 wildcard="The documents of this cluster, by their families; they hold no secret.",
             ),
@@ -242,7 +264,7 @@ class AccessPolicies(Construct):
                         service="iam",
                         region="",
                         resource="policy",
-                        resource_name=policy_name(props.cluster, name, stack.region),
+                        resource_name=policy_name(props.cluster, family(props.target) + name, stack.region),
                     )
                     for name in ("operator", *(f"{tenant}-submitter" for tenant in props.tenants), "auditor")
                 ),
@@ -348,6 +370,8 @@ class AccessPolicies(Construct):
     def _no_data(self) -> Permission:
         """Neither what jobs read and write, nor what would decrypt it or let a host be joined."""
         props, stack = self._props, Stack.of(self)
+        yarn = props.target == "yarn"
+        keytabs = stack.format_arn(service="secretsmanager", resource=f"secret:{keytab_secrets(props.cluster)}*")
         return Permission(
             "NoData",
             (
@@ -360,12 +384,14 @@ class AccessPolicies(Construct):
                 "ssm:GetParameterHistory",
                 "ssm:GetParameters",
                 "ssm:GetParametersByPath",
+                *(("secretsmanager:GetSecretValue",) if yarn else ()),
             ),
             (
                 props.job_bucket.arn_for_objects("*"),
                 props.key.key_arn,
-                stack.format_arn(service="ssm", resource=f"parameter{parameter_name(props.cluster, 'swarm')}"),
-                stack.format_arn(service="ssm", resource=f"parameter{parameter_name(props.cluster, 'swarm')}/*"),
+                stack.format_arn(service="ssm", resource=f"parameter{parameter_name(props.cluster, props.target)}"),
+                stack.format_arn(service="ssm", resource=f"parameter{parameter_name(props.cluster, props.target)}/*"),
+                *((keytabs,) if yarn else ()),
             ),
             allow=False,
         )
@@ -399,7 +425,7 @@ class AccessPolicies(Construct):
                 stack.format_arn(
                     service="cloudformation", resource="stack", resource_name=f"{stack_name(cluster, part)}/*"
                 )
-                for part in ("network", "storage", "images", "swarm")
+                for part in ("network", "storage", "images", self._props.target)
             ),
             wildcard="What follows a stack's name is the random id of this one stack, known only once it exists.",
         )

@@ -359,12 +359,12 @@ class Kerberos(Section):
 class Download(Section):
     """A third-party archive that hosts install from the project's own bucket."""
 
-    version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
+    version: Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+){1,2}$")]
     """Its version."""
     mirror: Annotated[str, StringConstraints(pattern=r"^https://[^\s]+$")] | None = None
     """Where it is fetched from at build time, by https."""
     sha512: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")] | None = None
-    """Its checksum, filled by `sparkvault pins update`; without it the download is refused."""
+    """Its checksum, as its maker publishes it; without it the download is refused."""
 
 
 class Yarn(Section):
@@ -385,7 +385,9 @@ class Yarn(Section):
     hadoop: Download = Download(version="3.5.0")
     """Hadoop's distribution."""
     kata: Download = Download(version="3.29.0")
-    """Kata Containers."""
+    """Kata Containers, needed for the runtime `kata`."""
+    gvisor: Download = Download(version="20240729.0")
+    """gVisor's program `runsc`, needed for the runtime `runsc`."""
     preemption: bool = True
     """Whether a tenant's guaranteed share is taken back from others."""
     container_max_memory: Memory = "16g"

@@ -10,6 +10,7 @@ from spark_constructs.config_errors import Problem, closest, shown
 from spark_constructs.fargate_sizes import FARGATE_MEMORY_MIB, is_offered, smallest_fitting
 from spark_constructs.instance_types import INSTANCE_TYPES, InstanceType
 from spark_constructs.spark_settings import refused_settings
+from spark_constructs.yarn_settings import TAKEN_USERS, user_number
 
 #: What the system, Docker and the agents of a host keep for themselves, in MiB.
 HOST_RESERVE_MIB = 2048
@@ -19,6 +20,9 @@ EIF_MEMORY_FACTOR = 4
 
 #: AWS allows 50 tags on a resource; CloudFormation and Auto Scaling add some of their own.
 MAX_TAGS = 40
+
+#: Longest name of a tenant that is a Linux user, too.
+MAX_USER_NAME = 31
 
 Rule = Callable[[Deployment], Iterator[Problem]]
 
@@ -520,6 +524,69 @@ def kata_has_virtual_machines(deployment: Deployment) -> Iterator[Problem]:
                 "false",
                 f"Kata on {kind.name} needs it switched on",
                 "set it to true, or use a metal type",
+            )
+
+
+@_rule
+def yarn_hosts_are_of_one_kind(deployment: Deployment) -> Iterator[Problem]:
+    """Nested virtualization is switched on for a whole group, and metal has no such switch."""
+    yarn = deployment.yarn
+    if "yarn" not in deployment.targets or yarn.runtime != "kata":
+        return
+    kinds = [kind for _, kind in _known("yarn.nodes.instance_types", yarn.nodes.instance_types)]
+    if all(kind.runs_virtual_machines for kind in kinds) and len({kind.metal for kind in kinds}) > 1:
+        yield Problem(
+            "yarn.nodes.instance_types",
+            shown(yarn.nodes.instance_types),
+            "nested virtualization is switched on for the whole group, and metal has no such switch",
+            "use metal types alone, or virtualised ones alone",
+        )
+
+
+@_rule
+def yarn_archives_are_pinned(deployment: Deployment) -> Iterator[Problem]:
+    """Hosts install nothing whose checksum nobody gave."""
+    yarn = deployment.yarn
+    if "yarn" not in deployment.targets:
+        return
+    needed = {"hadoop": yarn.hadoop}
+    if yarn.runtime == "kata":
+        needed["kata"] = yarn.kata
+    elif yarn.runtime == "runsc":
+        needed["gvisor"] = yarn.gvisor
+    for name, download in needed.items():
+        if download.sha512 is None:
+            yield Problem(
+                f"yarn.{name}.sha512",
+                "null",
+                f"hosts install {name} {download.version} by its SHA-512 alone",
+                "give the one that its maker publishes, checked against the maker's signature",
+            )
+
+
+@_rule
+def yarn_tenants_are_users(deployment: Deployment) -> Iterator[Problem]:
+    """Each tenant is a Linux user and a queue on YARN's hosts."""
+    if "yarn" not in deployment.targets:
+        return
+    if not deployment.tenants:
+        yield Problem("tenants", "[]", "each job on YARN runs as its tenant's user", "name at least one tenant")
+    numbers: dict[int, str] = {}
+    for index, tenant in enumerate(deployment.tenants):
+        if tenant.name in TAKEN_USERS or len(tenant.name) > MAX_USER_NAME:
+            yield Problem(
+                f"tenants[{index}].name",
+                shown(tenant.name),
+                "on YARN's hosts it cannot be a Linux user of its own",
+                f"use another name of at most {MAX_USER_NAME} characters",
+            )
+        other = numbers.setdefault(user_number(tenant.name), tenant.name)
+        if other != tenant.name:
+            yield Problem(
+                f"tenants[{index}].name",
+                shown(tenant.name),
+                f"on YARN's hosts it would be the same Linux user as {other}",
+                "rename one of them",
             )
 
 

@@ -42,6 +42,9 @@ FARGATE_ENDPOINTS: tuple[InterfaceEndpoint, ...] = (
     InterfaceEndpoint("secretsmanager", "Secrets handed to tasks"),
 )
 
+#: What hosts of target yarn call beside the swarm's.
+YARN_ENDPOINTS: tuple[InterfaceEndpoint, ...] = (InterfaceEndpoint("secretsmanager", "Keytabs of hosts"),)
+
 #: What S3 clients need to read and write objects; no bucket administration.
 S3_READ_ACTIONS = (
     "s3:GetBucketLocation",

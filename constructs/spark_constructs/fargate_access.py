@@ -1,4 +1,4 @@
-"""Who may submit to Fargate: a managed policy for each tenant."""
+"""Who may submit to Fargate, and who may open shells there: two managed policies for each tenant."""
 
 from dataclasses import dataclass
 
@@ -41,30 +41,42 @@ class FargateSubmitterProps:
     """ARN of the job bucket's key."""
     log_group: logs.ILogGroup
     """Where tasks log."""
+    connect_document: str
+    """Name of the document that forwards a Connect server's port."""
 
 
 class FargateSubmitter(Construct):
-    """A managed policy: run drivers and shells of one tenant, see and stop its tasks, enter one's own shells.
+    """Two managed policies: run drivers and shells of one tenant, see and stop its tasks; and enter one's own shells
+    and Connect servers. One policy of all would be longer than IAM takes.
 
     Attributes:
-        policy: the managed policy.
+        policy: for those who submit jobs.
+        sessions: besides, for those who open shells.
     """
 
     policy: iam.ManagedPolicy
+    sessions: iam.ManagedPolicy
 
     def __init__(self, scope: Construct, construct_id: str, props: FargateSubmitterProps) -> None:
         super().__init__(scope, construct_id)
         self._props = props
         jobs = submitted_jobs(self, props.job_bucket, props.job_key_arn, props.tenant)
-        permissions = [*self._tasks(), *self._shells(), *jobs, *self._secrets_and_logs()]
-        self.policy = iam.ManagedPolicy(
+        self.policy = self._policy(
+            "Policy", "submitter", "Submit Spark jobs to Fargate", [*self._tasks(), *jobs, *self._secrets_and_logs()]
+        )
+        self.sessions = self._policy("Sessions", "sessions", "Enter one's own shells on Fargate", self._shells())
+
+    def _policy(self, construct_id: str, name: str, what: str, permissions: list[Permission]) -> iam.ManagedPolicy:
+        props = self._props
+        policy = iam.ManagedPolicy(
             self,
-            "Policy",
-            managed_policy_name=policy_name(props.cluster, f"fargate-{props.tenant}-submitter", Stack.of(self).region),
-            description=f"Submit Spark jobs to Fargate for tenant {props.tenant} of {props.cluster}",
+            construct_id,
+            managed_policy_name=policy_name(props.cluster, f"fargate-{props.tenant}-{name}", Stack.of(self).region),
+            description=f"{what} for tenant {props.tenant} of {props.cluster}",
             statements=[each.statement() for each in permissions],
         )
-        acknowledge_wildcards(self.policy, permissions)
+        acknowledge_wildcards(policy, permissions)
+        return policy
 
     def _tasks(self) -> list[Permission]:
         props, stack = self._props, Stack.of(self)
@@ -129,8 +141,45 @@ class FargateSubmitter(Construct):
                 },
                 wildcard="Tasks of the one cluster; the tag admits those that the caller has run.",
             ),
-            # Systems Manager would start a session in any task that it can reach, without asking ECS.
-            Permission("NoSessionsPastEcs", ("ssm:StartSession",), (self._any_task(),), allow=False),
+            *self._connect(),
+        ]
+
+    def _connect(self) -> list[Permission]:
+        """Forwarding is Systems Manager's own: it checks document and task, and asks ECS for nothing but the tags.
+
+        Sources: ECS developer guide, "Using IAM policies to limit access to the Start Session action"; Systems Manager
+        user guide, "Start a session with a document by specifying the session documents in IAM policies".
+        """
+        stack, tag = Stack.of(self), f"aws:ResourceTag/{SUBMITTER_TAG}"
+        check = {"BoolIfExists": {"ssm:SessionDocumentAccessCheck": "true"}}
+        return [
+            Permission(
+                "ConnectByDocument",
+                ("ssm:StartSession",),
+                (stack.format_arn(service="ssm", resource="document", resource_name=self._props.connect_document),),
+                conditions=check,
+            ),
+            Permission(
+                "ConnectToOwnServers",
+                ("ssm:StartSession",),
+                (self._any_task(),),
+                conditions={**check, "StringEquals": {tag: "${aws:userid}"}},
+                wildcard="Tasks of the one cluster; the tag admits those that the caller has run.",
+            ),
+            # Whatever else the same person may do: into a task of another's there is no way.
+            Permission(
+                "NoSessionsInOthersTasks",
+                ("ssm:StartSession",),
+                (self._any_task(),),
+                conditions={"StringNotEquals": {tag: "${aws:userid}"}},
+                allow=False,
+            ),
+            Permission(
+                "OwnSessions",
+                ("ssm:ResumeSession", "ssm:TerminateSession", "ssmmessages:OpenDataChannel"),
+                (stack.format_arn(service="ssm", resource="session", resource_name="${aws:userid}-*"),),
+                wildcard="The sessions of the caller alone: their ids start with the caller's own.",
+            ),
         ]
 
     def _secrets_and_logs(self) -> list[Permission]:

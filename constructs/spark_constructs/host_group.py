@@ -1,5 +1,6 @@
 """A group of Nitro hosts: an Auto Scaling group with its launch template, role, drain hook and creation signals."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aws_cdk import Annotations, Duration, Stack, Tags
@@ -76,7 +77,7 @@ class HostGroupProps:
     cluster: str
     """Name of the cluster."""
     kind: HostKind
-    """``manager`` or ``worker``; the group is named ``<cluster>-managers`` or ``<cluster>-workers``."""
+    """``manager``, ``worker``, ``yarn-master`` or ``yarn-node``; the group is named after it: ``<cluster>-workers``."""
     vpc: ec2.IVpc
     """VPC of the hosts."""
     security_group: ec2.ISecurityGroup
@@ -109,6 +110,12 @@ class HostGroupProps:
     """What is set aside for Nitro Enclaves, for workers only; default: nothing, and enclaves are off."""
     enclave_image: EnclaveImage | None = None
     """What those enclaves run; default: nothing, and no enclave is started."""
+    nested_virtualization: bool = False
+    """Whether hosts may run virtual machines of their own (C8i, M8i, R8i); default: no."""
+    container_addresses: bool = False
+    """Whether each host's network interface has a /28 of addresses for containers beside its own; default: no."""
+    more_files: Mapping[str, object] = field(default_factory=dict)
+    """Files that user data writes beside host.json: name → what it holds as JSON; default: none."""
     drain_timeout_seconds: int = 600
     """How long a terminating host may take to drain; default: 600."""
     boot_timeout_seconds: int = 900
@@ -176,7 +183,9 @@ class HostGroup(Construct):
         )
         user_data = ec2.UserData.for_linux()
         self.group = self._auto_scaling_group(self._launch_template(user_data))
-        user_data.add_commands(*boot_commands(self._identity(), bundle.s3_object_url, props.enclave_image))
+        user_data.add_commands(
+            *boot_commands(self._identity(), bundle.s3_object_url, props.enclave_image, props.more_files)
+        )
         if props.enclave_image is not None:
             self.role.add(props.enclave_image.read())
         # Hosts must be able to signal and to let go for as long as there are any.
@@ -196,11 +205,19 @@ class HostGroup(Construct):
 
     @property
     def _least(self) -> int:
-        return self._props.count if self._props.kind == "manager" else self._props.min_count
+        return self._props.count if self._is_fixed else self._props.min_count
 
     @property
     def _most(self) -> int:
-        return self._props.count + 1 if self._props.kind == "manager" else self._props.max_count
+        if self._props.kind == "yarn-master":
+            # Two at a time would be two realms and two file systems.
+            return self._props.count
+        return self._props.count + 1 if self._is_fixed else self._props.max_count
+
+    @property
+    def _is_fixed(self) -> bool:
+        """Whether nobody scales the group."""
+        return self._props.kind in ("manager", "yarn-master")
 
     def _launch_template(self, user_data: ec2.UserData) -> ec2.LaunchTemplate:
         props = self._props
@@ -230,15 +247,41 @@ class HostGroup(Construct):
             detailed_monitoring=True,
             ebs_optimized=True,
             nitro_enclave_enabled=props.enclaves is not None,
+            cpu_options=ec2.LaunchTemplateCpuOptions(nested_virtualization=True)
+            if props.nested_virtualization
+            else None,
             block_devices=[
                 self._volume(ROOT_DEVICE, props.disks.root_gib),
                 self._volume(DATA_DEVICE, props.disks.data_gib, props.disks.data_iops, props.disks.data_throughput_mib),
             ],
         )
+        if props.container_addresses:
+            self._give_containers_addresses(template)
         Tags.of(template).add("Name", self.name)
         Tags.of(template).add(CLUSTER_TAG, props.cluster)
         Tags.of(template).add(ROLE_TAG, props.kind)
         return template
+
+    def _give_containers_addresses(self, template: ec2.LaunchTemplate) -> None:
+        """A /28 of the subnet, which the VPC routes to the host (EC2 user guide, "Prefix delegation")."""
+        resource = template.node.default_child
+        if not isinstance(resource, ec2.CfnLaunchTemplate):
+            raise TypeError("the launch template has no CloudFormation resource; the CDK's structure has changed")
+        data = "LaunchTemplateData"
+        resource.add_property_override(
+            f"{data}.NetworkInterfaces",
+            [
+                {
+                    "DeviceIndex": 0,
+                    "AssociatePublicIpAddress": False,
+                    "DeleteOnTermination": True,
+                    "Groups": [self._props.security_group.security_group_id],
+                    "Ipv4PrefixCount": 1,
+                }
+            ],
+        )
+        # A template has the groups of its interfaces, or groups of its own.
+        resource.add_property_deletion_override(f"{data}.SecurityGroupIds")
 
     def _volume(
         self, device: str, size_gib: int, iops: int | None = None, throughput_mib: int | None = None
@@ -323,10 +366,13 @@ class HostGroup(Construct):
         )
 
     def _rolling_update(self, boot_timeout: Duration) -> autoscaling.UpdatePolicy:
-        """Managers: a new one is up before an old one goes, one at a time. Workers: a quarter of them at a time."""
+        """Managers: a new one is up before an old one goes, one at a time. Others: a quarter of them at a time.
+
+        YARN's one master goes before the new one comes.
+        """
         props = self._props
-        batch = 1 if props.kind == "manager" else max(1, props.count // 4)
-        in_service = props.count if props.kind == "manager" else max(0, props.count - batch)
+        batch = 1 if self._is_fixed else max(1, props.count // 4)
+        in_service = props.count if self._is_fixed else max(0, props.count - batch)
         return autoscaling.UpdatePolicy.rolling_update(
             max_batch_size=batch,
             # CloudFormation wants it below the largest size.

@@ -17,7 +17,15 @@ from spark_constructs.naming import auto_scaling_group_name, host_role_name, par
 from spark_constructs.permissions import NO_RESOURCE, Permission, acknowledge_wildcards
 from spark_constructs.storage import JOBS_PREFIX
 
-HostKind = Literal["manager", "worker"]
+HostKind = Literal["manager", "worker", "yarn-master", "yarn-node"]
+
+#: What people read of a kind of host.
+HOSTS_CALLED: dict[HostKind, str] = {
+    "manager": "Swarm managers",
+    "worker": "Swarm workers",
+    "yarn-master": "YARN masters",
+    "yarn-node": "YARN nodes",
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class HostRoleProps:
     cluster: str
     """Name of the cluster."""
     kind: HostKind
-    """Managers write join data and read jobs; workers do neither."""
+    """Managers write join data and read jobs; workers do neither. YARN's hosts get theirs from `YarnCluster`."""
     group_name: str
     """Name of the Auto Scaling group whose hosts have the role."""
     key: kms.IKey
@@ -69,7 +77,7 @@ class HostRole(Construct):
             self,
             "Role",
             role_name=host_role_name(props.cluster, props.kind, Stack.of(self).region),
-            description=f"Swarm {props.kind}s of {props.cluster}",
+            description=f"{HOSTS_CALLED[props.kind]} of {props.cluster}",
             assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
             permissions_boundary=props.permissions_boundary,
             # One policy inside the role, not beside it: a host never starts with half of its permissions.
@@ -92,8 +100,8 @@ class HostRole(Construct):
             self._own_group(),
         ]
         if self._props.kind == "manager":
-            return [*common, *self._write_join_data(), self._see_hosts(), self._let_dead_workers_go(), *self._jobs()]
-        return [*common, *self._read_join_data()]
+            return [*common, *self._write_join_data(), see_hosts(), self._let_dead_workers_go(), *self.jobs()]
+        return [*common, *self._read_join_data()] if self._props.kind == "worker" else common
 
     def _systems_manager(self) -> list[Permission]:
         """Run Command and sessions. SSM Agent needs no ec2messages since 3.3.40.0, which the image is newer than.
@@ -226,23 +234,10 @@ class HostRole(Construct):
             },
         )
 
-    def _see_hosts(self) -> Permission:
-        """A manager labels a node verified only if its address is that of an instance in service."""
-        return Permission(
-            "SeeHosts",
-            (
-                "autoscaling:DescribeAutoScalingGroups",
-                "autoscaling:DescribeAutoScalingInstances",
-                "ec2:DescribeInstances",
-            ),
-            ("*",),
-            wildcard=NO_RESOURCE,
-        )
+    def jobs(self) -> list[Permission]:
+        """The launcher reads a job's specification and writes how it ended.
 
-    def _jobs(self) -> list[Permission]:
-        """The launcher on managers reads a job's specification and writes how it ended.
-
-        Jobs themselves, on workers, use their tenant's role and not the host's.
+        Jobs themselves use their tenant's role and not the host's.
         """
         bucket = self._props.job_bucket
         return [
@@ -280,3 +275,17 @@ class HostRole(Construct):
 
     def _host(self, service: str) -> str:
         return f"{service}.{Stack.of(self).region}.amazonaws.com"
+
+
+def see_hosts() -> Permission:
+    """Only an instance in service of the right group is one of the cluster's hosts."""
+    return Permission(
+        "SeeHosts",
+        (
+            "autoscaling:DescribeAutoScalingGroups",
+            "autoscaling:DescribeAutoScalingInstances",
+            "ec2:DescribeInstances",
+        ),
+        ("*",),
+        wildcard=NO_RESOURCE,
+    )

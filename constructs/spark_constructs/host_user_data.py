@@ -1,6 +1,7 @@
 """Thin user data: who a host is, and the bundle that sets it up. All the rest of booting is in assets/hosts."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -64,12 +65,19 @@ def host_bundle(scope: Construct, construct_id: str) -> s3_assets.Asset:
     return s3_assets.Asset(scope, construct_id, path=str(BUNDLE_FOLDER), exclude=list(BUNDLE_EXCLUDED))
 
 
-def boot_commands(identity: HostIdentity, bundle_url: str, enclave_image: EnclaveImage | None = None) -> list[str]:
+def boot_commands(
+    identity: HostIdentity,
+    bundle_url: str,
+    enclave_image: EnclaveImage | None = None,
+    more: Mapping[str, object] | None = None,
+) -> list[str]:
     """The lines of user data, run once per instance as root by cloud-init.
 
-    ``enclave_image``: which image the host's enclaves run, if it has one.
+    ``enclave_image``: which image the host's enclaves run, if it has one. ``more``: path below /etc/sparkvault → what
+    a further file there holds as JSON.
     """
     who = json.dumps(asdict(identity), indent=1)
+    folder = HOST_FILE.rpartition("/")[0]
     return [
         "set -euo pipefail",
         f"export AWS_DEFAULT_REGION={identity.region} AWS_RETRY_MODE=standard AWS_MAX_ATTEMPTS=8",
@@ -77,6 +85,7 @@ def boot_commands(identity: HostIdentity, bundle_url: str, enclave_image: Enclav
         f"cat > {HOST_FILE} <<'END'\n{who}\nEND",
         *_allocator_config(identity.enclaves),
         *([f"cat > {PIN_FILE} <<'END'\n{enclave_image.pin()}\nEND"] if enclave_image else []),
+        *[f"cat > {folder}/{name} <<'END'\n{json.dumps(held)}\nEND" for name, held in (more or {}).items()],
         "M=http://169.254.169.254/latest",
         'T=$(curl -sSf --retry 9 -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 900" $M/api/token)',
         'ID=$(curl -sSf --retry 9 -H "X-aws-ec2-metadata-token: $T" $M/meta-data/instance-id)',

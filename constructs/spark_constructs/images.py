@@ -16,6 +16,9 @@ SWARM_IMAGES = ("master", "worker", "submit")
 #: The image of target fargate: driver, executor and shell in one.
 FARGATE_IMAGES = ("fargate",)
 
+#: The image of target yarn: what every container starts from.
+YARN_IMAGES = ("yarn",)
+
 #: Value of an image's parameter where there is no image.
 NOT_PUBLISHED = "not-published"
 
@@ -95,5 +98,10 @@ class SparkImages(Construct):
             platform=platform,
             build_args=props.build_args or None,
             # The plugin and its programs: a change there makes no new image but that one.
-            exclude=[*EXCLUDED, *(() if name in FARGATE_IMAGES else ("fargate",))],
+            exclude=[
+                *EXCLUDED,
+                # YARN's stage comes after Fargate's, and builders without BuildKit make all stages before it.
+                *(() if name in (*FARGATE_IMAGES, *YARN_IMAGES) else ("fargate",)),
+                *(() if name in YARN_IMAGES else ("yarn",)),
+            ],
         )

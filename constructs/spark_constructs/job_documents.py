@@ -6,12 +6,13 @@ from typing import Any
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
-from spark_constructs.access_policies import HOST_DOCUMENTS, JOB_DOCUMENTS, VIEW_DOCUMENTS
+from spark_constructs.access_policies import HOST_DOCUMENTS, JOB_DOCUMENTS, VIEW_DOCUMENTS, HostTarget, family
 from spark_constructs.job_interface import FORWARDED_PORTS, JOB_ID_PATTERN
 from spark_constructs.naming import document_name
 
 #: The root-owned program that every document runs, at a fixed path of the host bundle.
 LAUNCHER = "/opt/sparkvault/hosts/bin/sparkvault-launcher"
+YARN_LAUNCHER = "/opt/sparkvault/hosts/bin/sparkvault-yarn-launcher"
 
 #: Longest that a command may take on a host, in seconds; jobs themselves run on after it.
 COMMAND_SECONDS = 300
@@ -28,6 +29,8 @@ class JobDocumentsProps:
     """Name of the cluster."""
     tenants: tuple[str, ...] = ("default",)
     """Names of the tenants; each has documents of its own."""
+    target: HostTarget = "swarm"
+    """Whose hosts run them; YARN's jobs have neither shells nor forwarded ports. Default: swarm."""
 
 
 class JobDocuments(Construct):
@@ -51,8 +54,9 @@ class JobDocuments(Construct):
     def __init__(self, scope: Construct, construct_id: str, props: JobDocumentsProps) -> None:
         super().__init__(scope, construct_id)
         self.names = {}
-        for short, (kind, content) in documents(props.tenants).items():
-            name = document_name(props.cluster, short)
+        made = documents(props.tenants) if props.target == "swarm" else yarn_documents(props.tenants)
+        for short, (kind, content) in made.items():
+            name = document_name(props.cluster, family(props.target) + short)
             ssm.CfnDocument(
                 self,
                 "".join(part.capitalize() for part in short.replace("-", ".").split(".")),
@@ -84,9 +88,21 @@ def documents(tenants: tuple[str, ...] = ("default",)) -> dict[str, tuple[str, d
     return found
 
 
-def _command(description: str, verb: str, tenant: str = "") -> tuple[str, dict[str, Any]]:
+def yarn_documents(tenants: tuple[str, ...]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The same for a YARN cluster, whose master runs them."""
+    found = {
+        f"{family_}status": _command("What the YARN cluster consists of", "status", launcher=YARN_LAUNCHER)
+        for family_ in (VIEW_DOCUMENTS, HOST_DOCUMENTS)
+    }
+    for tenant in tenants:
+        for verb, what in (("submit", f"Start a job of {tenant} that lies in the bucket"), ("cancel", "End a job")):
+            found[f"{JOB_DOCUMENTS}{tenant}.{verb}"] = _command(what, verb, tenant, launcher=YARN_LAUNCHER)
+    return found
+
+
+def _command(description: str, verb: str, tenant: str = "", *, launcher: str = LAUNCHER) -> tuple[str, dict[str, Any]]:
     """A Run Command document (Systems Manager user guide, "Data elements and parameters", schema 2.2)."""
-    line = f"exec {LAUNCHER} {verb}" + (f" '{{{{ job }}}}' {tenant}" if tenant else "")
+    line = f"exec {launcher} {verb}" + (f" '{{{{ job }}}}' {tenant}" if tenant else "")
     content: dict[str, Any] = {
         "schemaVersion": "2.2",
         "description": f"sparkvault: {description}",
@@ -116,16 +132,16 @@ def _shell(tenant: str) -> dict[str, Any]:
 
 
 def _port() -> dict[str, Any]:
-    """Forwards one of the listed ports of a manager's loopback, where only our relay listens."""
+    """Forwards one of the listed ports of a host's loopback, where only our relays listen."""
     ports = "|".join(str(port) for port in sorted(FORWARDED_PORTS))
     return {
         "schemaVersion": "1.0",
-        "description": "sparkvault: a web UI of Spark",
+        "description": "sparkvault: a web UI of Spark, or an enclave",
         "sessionType": "Port",
         "parameters": {
             "portNumber": {
                 "type": "String",
-                "description": "Which web UI, by its port on the host's loopback",
+                "description": "What to reach, by its port on the host's loopback",
                 "allowedPattern": f"^({ports})$",
             },
             "localPortNumber": {

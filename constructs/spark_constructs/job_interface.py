@@ -9,8 +9,11 @@ DAEMON_UI_PORTS = {"master": 8080, "worker": 8081, "history": 18080}
 #: Drivers' web UIs, assigned to jobs on demand: as many jobs can be looked at at a time.
 DRIVER_UI_PORTS = tuple(range(4040, 4050))
 
-#: All ports of a manager's loopback that may be forwarded.
-FORWARDED_PORTS = frozenset((*DAEMON_UI_PORTS.values(), *DRIVER_UI_PORTS))
+#: Where a worker's relay takes connections to its enclaves, the first one's first (assets/hosts/bin/enclave-relay).
+ENCLAVE_PORTS = tuple(range(5005, 5009))
+
+#: All ports of a host's loopback that may be forwarded.
+FORWARDED_PORTS = frozenset((*DAEMON_UI_PORTS.values(), *DRIVER_UI_PORTS, *ENCLAVE_PORTS))
 
 #: The form of specification that the hosts' launcher reads.
 SPECIFICATION_VERSION = 1
@@ -29,3 +32,8 @@ SUBMITTER_TAG = "sparkvault:submitter"
 
 #: Tag of a task: the job it belongs to, the same on a driver and on its executors.
 JOB_TAG = "sparkvault:job"
+
+#: The session document that forwards a Spark Connect server of target fargate, by its short name, and the server's port
+#: on its task's loopback (spark.connect.grpc.binding.port, Spark's own default).
+CONNECT_DOCUMENT = "fargate.connect"
+CONNECT_PORT = 15002

@@ -67,11 +67,11 @@ def administration(*principals: iam.IPrincipal) -> iam.PolicyStatement:
     )
 
 
-def cluster_key_policy(scope: Construct, cluster: str) -> iam.PolicyDocument:
+def cluster_key_policy(scope: Construct, cluster: str, also_through: tuple[str, ...] = ()) -> iam.PolicyDocument:
     """The key policy: 5 statements beside administration, none of which gives anyone the key without a condition.
 
     The key works only through the services named above, for principals of this account whose IAM policies allow it;
-    nobody decrypts with it by calling KMS directly.
+    nobody decrypts with it by calling KMS directly. ``also_through``: further services, such as ``secretsmanager``.
     """
     stack = Stack.of(scope)
     launching_roles = [
@@ -86,7 +86,7 @@ def cluster_key_policy(scope: Construct, cluster: str) -> iam.PolicyDocument:
                 principals=[iam.AccountRootPrincipal()],
                 actions=list(USE),
                 resources=["*"],
-                conditions={"StringEquals": {"kms:ViaService": _hosts(stack, USED_THROUGH)}},
+                conditions={"StringEquals": {"kms:ViaService": _hosts(stack, (*USED_THROUGH, *also_through))}},
             ),
             iam.PolicyStatement(
                 sid="GrantsForServices",

@@ -94,8 +94,35 @@ def _fargate() -> list[PortRule]:
     return rules
 
 
+YARN_GROUPS = ("masters", "nodes")
+
+# Hadoop's own default ports (core-default.xml, hdfs-default.xml, yarn-default.xml), Kerberos over TCP alone, and two
+# ports of Spark's: each container has an address of its own, so that all of them can listen on the same two.
+_YARN: tuple[tuple[str, str, int, str], ...] = (
+    ("nodes", "masters", 88, "Kerberos tickets"),
+    ("nodes", "masters", 8020, "HDFS: NameNode"),
+    ("nodes", "masters", 8030, "YARN: application masters ask for containers"),
+    ("nodes", "masters", 8031, "YARN: NodeManagers report"),
+    ("nodes", "masters", 8032, "YARN: clients in containers"),
+    ("masters", "nodes", 8041, "YARN: containers are started"),
+    ("nodes", "nodes", 8041, "YARN: containers are started"),
+    ("masters", "nodes", 9866, "HDFS: blocks"),
+    ("nodes", "nodes", 9866, "HDFS: blocks"),
+    ("nodes", "nodes", DRIVER_PORT, "Spark RPC between containers"),
+    ("nodes", "nodes", BLOCK_MANAGER_PORT, "Blocks of Spark: shuffle, broadcast, results"),
+)
+
+
+def _yarn() -> list[PortRule]:
+    rules = [PortRule("yarn", source, to, "tcp", port, purpose) for source, to, port, purpose in _YARN]
+    for source in YARN_GROUPS:
+        rules.append(PortRule("yarn", source, ENDPOINTS, "tcp", 443, "AWS APIs through interface endpoints"))
+        rules.append(PortRule("yarn", source, GATEWAYS, "tcp", 443, "S3 through its gateway endpoint"))
+    return rules
+
+
 #: Everything that is allowed. What is not here is dropped.
-PORTS: tuple[PortRule, ...] = (*_swarm(), *_fargate())
+PORTS: tuple[PortRule, ...] = (*_swarm(), *_fargate(), *_yarn())
 
 
 def rules_of(target: str) -> list[PortRule]:
@@ -120,6 +147,8 @@ destination.
 - DNS, time and instance metadata are served by the VPC itself and are not subject to security groups.
 - On target swarm, Spark's own ports (7077, 8080, 8081, 4040, block transfer) are not open between hosts: that traffic
   stays in the overlay network, which travels as VXLAN inside ESP. No web UI has a port in this table on any target.
+- On target yarn everything on these ports is authenticated by Kerberos, by YARN's tokens or by Spark's secret, and
+  encrypted. Containers have addresses of their node's network interface, and so its security group.
 
 | target | from | to | protocol | port | purpose |
 |---|---|---|---|---|---|

@@ -7,12 +7,21 @@ from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from spark_constructs.network import SparkNetwork
-from spark_constructs.ports import ENDPOINTS, FARGATE_GROUPS, GATEWAYS, IP_PROTOCOL, SWARM_GROUPS, PortRule, rules_of
+from spark_constructs.ports import (
+    ENDPOINTS,
+    FARGATE_GROUPS,
+    GATEWAYS,
+    IP_PROTOCOL,
+    SWARM_GROUPS,
+    YARN_GROUPS,
+    PortRule,
+    rules_of,
+)
 
 
 @dataclass(frozen=True)
 class SecurityGroupsProps:
-    """What SwarmSecurityGroups and FargateSecurityGroups need to know."""
+    """What the security groups of a target need to know."""
 
     cluster: str
     """Name of the cluster."""
@@ -33,7 +42,7 @@ class _TableOfPorts(Construct):
         scope: Construct,
         construct_id: str,
         props: SecurityGroupsProps,
-        target: Literal["swarm", "fargate"],
+        target: Literal["swarm", "fargate", "yarn"],
         groups: dict[str, str],
     ) -> None:
         """``groups``: name in the table → description."""
@@ -148,3 +157,24 @@ class FargateSecurityGroups(_TableOfPorts):
         groups = {name: f"Fargate {name} of {props.cluster}" for name in FARGATE_GROUPS}
         super().__init__(scope, construct_id, props, "fargate", groups)
         self.drivers, self.executors = self._groups["drivers"], self._groups["executors"]
+
+
+class YarnSecurityGroups(_TableOfPorts):
+    """Two security groups, masters and nodes, that talk to each other on Hadoop's and Spark's documented ports only.
+
+    Example::
+
+        groups = YarnSecurityGroups(self, "Hosts", SecurityGroupsProps(cluster="analytics", network=network))
+
+    Attributes:
+        masters: of the host of ResourceManager, NameNode and KDC.
+        nodes: of the hosts of NodeManagers and DataNodes, and of their containers.
+    """
+
+    masters: ec2.SecurityGroup
+    nodes: ec2.SecurityGroup
+
+    def __init__(self, scope: Construct, construct_id: str, props: SecurityGroupsProps) -> None:
+        groups = {name: f"YARN {name} of {props.cluster}" for name in YARN_GROUPS}
+        super().__init__(scope, construct_id, props, "yarn", groups)
+        self.masters, self.nodes = self._groups["masters"], self._groups["nodes"]

@@ -40,6 +40,8 @@ class ClusterStorageProps:
     """An existing key in place of our own; default: our own. Its policy must allow what docs/operations.md lists."""
     other_object_keys: tuple[str, ...] = ()
     """ARNs of further keys that objects may be encrypted under, as tenants' own; default: the cluster's key alone."""
+    key_used_through: tuple[str, ...] = ()
+    """Services through which our own key works beside those of every cluster; default: none."""
     job_retention_days: int = 30
     """Days that files of jobs are kept; default: 30."""
     log_retention_days: int = 90
@@ -103,7 +105,7 @@ class ClusterStorage(Construct):
             description=f"Everything at rest of {cluster}",
             alias=key_alias(cluster),
             enable_key_rotation=True,
-            policy=cluster_key_policy(self, cluster),
+            policy=cluster_key_policy(self, cluster, self._props.key_used_through),
             removal_policy=self._removal,
             # The longest that KMS offers to think again.
             pending_window=Duration.days(30),

@@ -50,6 +50,8 @@ class TenantRolesProps:
     """Key of the job bucket."""
     catalog: TenantCatalog | None = None
     """Databases of the Glue Data Catalog; default: none."""
+    family: str = ""
+    """What stands before ``tenant-<name>`` in a role's name, for a second target of the cluster; default: nothing."""
     permissions_boundary: iam.IManagedPolicy | None = None
     """A managed policy that bounds the roles; default: none."""
 
@@ -89,7 +91,7 @@ class TenantRoles(Construct):
 
     def _role(self, tenant: str, part: str, permissions: list[Permission]) -> str:
         props, stack = self._props, Stack.of(self)
-        name = role_name(props.cluster, part, stack.region)
+        name = role_name(props.cluster, props.family + part, stack.region)
         trusted = iam.PrincipalWithConditions(
             iam.ArnPrincipal(props.workers_role.role_arn),
             {

@@ -12,19 +12,23 @@ from types import FrameType
 from rich.table import Table
 
 from emulation.aws import EmbeddedAws, EmbeddedAwsError
-from emulation.demo import enclave, fargate, local, swarm
+from emulation.demo import enclave, fargate, local, swarm, yarn
 from emulation.demo.steps import Demo, DemoError, console
 from sparkvault.errors import SparkvaultError
 from sparkvault.project import WORK_FOLDER_VARIABLE, work_folder
 from sparkvault.toolchain import find_node, tool_environment
 
-#: Part → what runs it. `all` runs every one.
+#: Part → what runs it. `all` runs every one but those on request.
 PARTS: dict[str, Callable[[Demo, EmbeddedAws, Path], None]] = {
     "local": local.run,
     "swarm": swarm.run,
     "enclave": enclave.run,
     "fargate": fargate.run,
+    "yarn": yarn.run,
 }
+
+#: Parts that take as long as all others together: `all` leaves them out, and says so.
+ON_REQUEST = ("yarn",)
 
 
 def main(arguments: list[str]) -> int:
@@ -51,8 +55,10 @@ def main(arguments: list[str]) -> int:
                 # The same stacks are deployed with their hosts then.
                 parts["local"] = local.on_one_machine
             for name, part in parts.items():
-                if wanted in ("all", name):
+                if wanted == name or (wanted == "all" and name not in ON_REQUEST):
                     part(demo, aws, work)
+            if wanted == "all":
+                demo.note("YARN", "not part of this: `make demo TARGET=yarn` shows it in some minutes")
     except (DemoError, EmbeddedAwsError, SparkvaultError) as error:
         console.print("\n[bold red]The demo failed:[/]", end=" ")
         console.print(str(error), markup=False)

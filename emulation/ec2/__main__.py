@@ -34,6 +34,9 @@ def main() -> int:
     parser.add_argument("--config", type=Path, default=CONFIGURATION, help="what to deploy (default: the demo's)")
     parser.add_argument("--with-images", action="store_true", help="build Spark's images and push them, too")
     parser.add_argument("--disk-mib", type=int, help="size of a host's data volume (default: as this machine has)")
+    parser.add_argument(
+        "--enclaves", choices=("none", "vm"), default="none", help="whether hosts run enclaves: in virtual machines"
+    )
     parser.add_argument("--state", type=Path, default=None, help="state file (default: in the work folder)")
     options = parser.parse_args()
     state = options.state or default_state_file()
@@ -98,8 +101,10 @@ def _hold(state: Path, options: argparse.Namespace) -> int:
     with (
         engine_lease() as engine,
         EmbeddedAws(hosts="external") as aws,
-        EmulatedEc2(aws, engine, disk_mib=options.disk_mib, state_file=state) as ec2,
+        EmulatedEc2(aws, engine, disk_mib=options.disk_mib, enclaves=options.enclaves, state_file=state) as ec2,
     ):
+        if options.enclaves != "none":
+            print(f"SIMULATED root of the hosts' enclaves: {ec2.enclave_root}", flush=True)
         bootstrap(aws, [ROOT / "node_modules" / ".bin" / "cdk"])
         command = ["sparkvault", "deploy", "--config", str(options.config), "--yes"]
         # A folder of its own: two deployments cannot share the CDK's output.

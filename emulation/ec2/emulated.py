@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import docker
 
@@ -27,6 +27,7 @@ from emulation.ec2.host_image import host_image
 from emulation.ec2.machine import MachineOptions, Machines, environment
 from emulation.ec2.registry import ImageRegistry
 from emulation.ec2.vpc_network import VpcNetwork
+from emulation.hypervisor import Hypervisor
 from emulation.ssm_sessions import SsmAgents
 
 #: Tag of instances that says what they are; the product's own (naming.py).
@@ -93,10 +94,12 @@ class EmulatedEc2:
         *,
         disk_mib: int | None = None,
         enclave_memory_mib: int | None = None,
+        enclaves: Literal["none", "vm"] = "none",
         grace_seconds: float | None = 0,
         state_file: Path | None = None,
     ) -> None:
-        """`disk_mib` gives hosts a data volume of that size; `enclave_memory_mib` is what enclaves find.
+        """`disk_mib` gives hosts a data volume of that size; `enclave_memory_mib` is what enclaves find;
+        `enclaves` says whether hosts run them: `vm` in virtual machines, with a simulated security module.
 
         `grace_seconds` caps the groups' health check grace period (None: as the template says); `state_file` lets other
         processes `attach`.
@@ -104,6 +107,7 @@ class EmulatedEc2:
         self._aws = aws
         self._engine = engine
         self._options = MachineOptions(disk_mib=disk_mib, enclave_memory_mib=enclave_memory_mib)
+        self._enclaves = enclaves
         self._registry: ImageRegistry | None = None
         self._grace = grace_seconds
         self._state_file = state_file
@@ -128,6 +132,13 @@ class EmulatedEc2:
         return found
 
     @property
+    def enclave_root(self) -> Path:
+        """Certificate of the simulated root that hosts' enclaves prove themselves by. Raises `Ec2EmulationError`."""
+        if self._options.hypervisor is None:
+            raise Ec2EmulationError("no enclaves run on these hosts: they were not started with enclaves='vm'")
+        return self._options.hypervisor.root
+
+    @property
     def aws(self) -> Aws:
         """The account whose instances these are."""
         return self._aws
@@ -139,6 +150,8 @@ class EmulatedEc2:
         client = self._engine.client()
         image = host_image(client)
         self._folder = Path(tempfile.mkdtemp(prefix="emulated-ec2-"))
+        if self._enclaves == "vm":
+            self._options = replace(self._options, hypervisor=Hypervisor(self._folder / "enclaves"))
         machines = Machines(client, image, self._owner, self._folder)
         self._registry = ImageRegistry(
             self._aws,
@@ -167,6 +180,8 @@ class EmulatedEc2:
             with contextlib.suppress(Ec2EmulationError):
                 self._control.detach()
             booter.stop()
+        if self._options.hypervisor is not None:
+            self._options.hypervisor.stop()
         if self._registry is not None:
             self._registry.stop()
         if self._folder is not None:

@@ -20,6 +20,7 @@ from docker.errors import APIError, NotFound
 from emulation.ec2.errors import Ec2EmulationError
 from emulation.ec2.host import DISK_VARIABLE, container_name
 from emulation.ec2.vpc_network import METADATA_ADDRESS, VpcNetwork
+from emulation.hypervisor import HOST_FOLDER, Hypervisor, host_parts
 
 VPC_LABEL = "sparkvault.emulation.vpc"
 INSTANCE_LABEL = "sparkvault.emulation.instance"
@@ -49,6 +50,8 @@ class MachineOptions:
     """Memory that a host has for enclaves; None: 4096 for hosts that are enabled for enclaves."""
     registries: Mapping[str, bytes] = field(default_factory=dict)
     """Names of registries that answer beside the AWS endpoints → PEM of the authority that hosts trust for them."""
+    hypervisor: Hypervisor | None = None
+    """Runs enclaves of hosts that are enabled for them; None: such hosts reserve for enclaves and can run none."""
 
 
 class Machines:
@@ -59,6 +62,7 @@ class Machines:
         self._image = image
         self._owner = owner
         self._folder = folder
+        self._hypervisor: Hypervisor | None = None
 
     def create(self, instance: Mapping[str, Any], network: VpcNetwork, options: MachineOptions) -> None:
         """Make the host of an instance, unless it is there."""
@@ -70,6 +74,9 @@ class Machines:
         volume, binds = ["/var/lib/docker"], []
         if options.disk_mib is not None:
             volume, binds = [], [f"{self._new_disk(instance['id'], options.disk_mib)}:/var/lib/docker"]
+        if instance["enclaves"] and options.hypervisor is not None:
+            binds.append(f"{options.hypervisor.attach(instance['id'])}:{HOST_FOLDER}")
+            self._hypervisor = options.hypervisor
         made = api.create_container(
             self._image,
             ["/usr/lib/sparkvault-emulation/init"],
@@ -123,6 +130,8 @@ class Machines:
         """Take it away with its disks; harmless when it is gone."""
         with contextlib.suppress(NotFound):
             self._client.api.remove_container(container_name(instance_id), v=True, force=True)
+        if self._hypervisor is not None:
+            self._hypervisor.detach(instance_id)
         self._remove_disk(instance_id)
 
     def remove_all(self) -> None:
@@ -182,17 +191,24 @@ def _files(instance: Mapping[str, Any], network: VpcNetwork, options: MachineOpt
     emulation: dict[str, Any] = {"esp": False, "ipvs": False}
     if instance["enclaves"]:
         emulation["enclaves"] = {"memory_mib": options.enclave_memory_mib or 4096, "cpus": 4}
+    modes: dict[str, int] = {}
+    parts: dict[str, bytes] = {}
+    if instance["enclaves"] and options.hypervisor is not None:
+        found = host_parts()
+        parts = {path: content for path, (content, _) in found.items()}
+        modes = {path: mode for path, (_, mode) in found.items()}
     units = " ".join(f'"{name}={value}"' for name, value in environment(instance, network, options).items())
     files = {
         "etc/sparkvault-emulation": json.dumps(emulation).encode() + b"\n",
         "etc/systemd/system.conf.d/10-emulation.conf": f"[Manager]\nDefaultEnvironment={units}\n".encode(),
         **{f"etc/docker/certs.d/{name}/ca.crt": pem for name, pem in options.registries.items()},
+        **parts,
     }
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for path, content in files.items():
             entry = tarfile.TarInfo(path)
-            entry.size, entry.mode = len(content), 0o644
+            entry.size, entry.mode = len(content), modes.get(path, 0o644)
             archive.addfile(entry, io.BytesIO(content))
     return packed.getvalue()
 

@@ -14,9 +14,11 @@ from emulation.aws.environment import ACCESS_KEY_ID
 from emulation.aws.iam_evaluation import Decision, PolicyDocument, Request, evaluate
 from emulation.ecs.account import ACCOUNT_ID, Account, Permissions
 from emulation.ecs.deployed_rules import TaskRules
+from emulation.ecs.exec_sessions import TaskAgents
 from emulation.ecs.image_folder import ImageFolder
 from emulation.ecs.server import EmulatedEcs
 from emulation.ecs.task import Task
+from emulation.ssm_sessions.agents import SsmAgents
 
 #: Everybody's: the deployer's test credentials, which belong to no role.
 DEPLOYER = f"arn:aws:iam::{ACCOUNT_ID}:root"
@@ -116,8 +118,10 @@ def deployed_ecs(aws: EmbeddedAws, folder: Path, *, vcpu_quota: float = 64) -> I
             ecs.service.definitions[arn] = known.describe_task_definition(taskDefinition=arn)["taskDefinition"]
         shipper = LogShipper(aws, ecs)
         rules = TaskRules(aws, ecs, account)
+        agents = TaskAgents(ecs.service)
         try:
-            yield DeployedEcs(ecs, account, rules)
+            with SsmAgents(aws, agents.find, agents.authorise):
+                yield DeployedEcs(ecs, account, rules)
         finally:
             rules.stop()
             shipper.stop()

@@ -1,15 +1,18 @@
-"""ECS Exec: commands on a terminal in a task that runs, over the data channels that AWS's own plugin speaks."""
+"""ECS Exec, commands on a terminal in a task, and Systems Manager's own sessions in tasks, which forward ports."""
 
 import subprocess
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from emulation.ecs.errors import EcsError, invalid
 from emulation.ecs.task import Task
+from emulation.ssm_sessions.errors import SsmError
 from emulation.ssm_sessions.sessions import Sessions
 
 if TYPE_CHECKING:
     from emulation.ecs.account import Account
+    from emulation.ecs.service import EcsService
 
 #: ECS developer guide, "Using ECS Exec": what the agent in a container calls with the task's role.
 AGENT_ACTIONS = tuple(
@@ -65,6 +68,41 @@ class TaskContainer:
         streams.pop("start_new_session", None)
         words = ["setsid", "--ctty", *command] if terminal else command
         return self._task.enter(words, leads_a_session=terminal, **streams)
+
+
+class TaskAgents:
+    """Tasks as Systems Manager's sessions have them: `ecs:CLUSTER_TASK_RUNTIME`, while ECS Exec's agent runs there."""
+
+    def __init__(self, service: "EcsService") -> None:
+        self._service = service
+
+    def find(self, target: str) -> TaskContainer | None:
+        """The container of that name; None where no agent is connected."""
+        task = self._task(target)
+        return TaskContainer(task) if task is not None and task.agent_status == "RUNNING" else None
+
+    def authorise(self, key: str, given: Mapping[str, Any]) -> None:
+        """IAM's check of the task; the embedded AWS has checked the document. Raises SsmError.
+
+        Source: ECS developer guide, "Using IAM policies to limit access to the Start Session action".
+        """
+        target, account = str(given.get("Target", "")), self._service.account
+        who = account.users.get(key, f"unknown access key {key}")
+        task = self._task(target)
+        cluster, _, name = target.removeprefix("ecs:").rpartition("_")[0].rpartition("_")
+        resource = task.arn if task else account.arn(f"task/{cluster}/{name}")
+        tags = {f"aws:ResourceTag/{tag['key']}": tag["value"] for tag in (task.tags if task else [])}
+        if not account.may(who, "ssm:StartSession", resource, {**tags, "ssm:SessionDocumentAccessCheck": "true"}):
+            message = f"User: {who} is not authorized to perform: ssm:StartSession on resource: {resource}"
+            raise SsmError("AccessDeniedException", message)
+
+    def _task(self, target: str) -> Task | None:
+        kind, _, rest = target.partition(":")
+        place, _, runtime = rest.rpartition("_")
+        cluster, _, name = place.rpartition("_")
+        task = self._service.task(name) if kind == "ecs" else None
+        known = task is not None and task.cluster_arn.rpartition("/")[2] == cluster and task.runtime_id == runtime
+        return task if known else None
 
 
 def agent_may_connect(account: "Account", role: str) -> bool:

@@ -13,13 +13,14 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from emulation.enclave_vm.host_clock import clock_parameters
+from emulation.enclave_vm.unix_relay import join, served
 from emulation.enclave_vm.vsock_device import VsockDeviceMissing, vsock_device
 from emulation.nsm import NsmServer, Registers, SimulatedNsm, SimulatedPki
 from spark_enclave_image import EifImage, read
@@ -38,7 +39,6 @@ _PROCESSORS: Final = 2
 #: message that it takes on a real processor.
 _PROCESSOR: Final = "max,-avx,-avx2,-fma,-f16c,-bmi1,-bmi2,-adx"
 _CHUNK: Final = 1 << 20
-_PIECE: Final = 64 << 10
 _DEVICE_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 10.0
@@ -73,7 +73,8 @@ class EnclaveVm:
         self.console = self._folder / "console.log"
         self.heartbeat = threading.Event()
         self.root_pem = (state or self._folder / "nsm") / "root.pem"
-        self._vsock = self._folder / "vm.vsock"
+        self.device = self._folder / "vm.vsock"
+        """Takes connections to the machine: `CONNECT PORT` and a line feed, answered by `OK …`."""
         measured = self.image.measurements
         registers = Registers.measured(pcr0=measured.pcr0, pcr1=measured.pcr1, pcr2=measured.pcr2, pcr8=measured.pcr8)
         self.module = SimulatedNsm(SimulatedPki.kept_in(self.root_pem.parent), registers)
@@ -81,36 +82,53 @@ class EnclaveVm:
         self._machine: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Switch it on; returns at once. Raises EnclaveVmError."""
         with contextlib.ExitStack() as stack:
             stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
-            stack.enter_context(NsmServer(self._service(MODULE_PORT), self.module))
-            stack.enter_context(_listening(self._service(HEARTBEAT_PORT), self._answer_heartbeat))
+            stack.enter_context(NsmServer(self.service(MODULE_PORT), self.module))
+            stack.enter_context(served(self.service(HEARTBEAT_PORT), self._answer_heartbeat))
             device_socket = self._folder / "vhost.sock"
             stack.enter_context(
                 self._process(
                     "vsock",
                     [
                         str(vsock_device()),
-                        f"--vm=guest-cid={_GUEST_CID},socket={device_socket},uds-path={self._vsock}",
+                        f"--vm=guest-cid={_GUEST_CID},socket={device_socket},uds-path={self.device}",
                     ],
                 )
             )
             _wait_for(device_socket)
             self._machine = stack.enter_context(self._process("qemu", self._command(device_socket)))
             self._stack = stack.pop_all()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Switch it off, and end what was `closed_with` it."""
         self._stack.close()
+
+    def closed_with(self, block: AbstractContextManager[None]) -> None:
+        """Enter this block now, and leave it when the machine is switched off."""
+        self._stack.enter_context(block)
+
+    @property
+    def running(self) -> bool:
+        """Whether it is switched on and has not ended itself."""
+        return self._machine is not None and self._machine.poll() is None
 
     def connect(self, port: int, *, timeout: float = _ANSWER_SECONDS) -> socket.socket:
         """A stream to that vsock port of the machine; raises ConnectionRefusedError when nobody listens there."""
         stream = socket.socket(socket.AF_UNIX)
         stream.settimeout(timeout)
         try:
-            stream.connect(str(self._vsock))
+            stream.connect(str(self.device))
             stream.sendall(f"CONNECT {port}\n".encode())
             answer = b""
             while not answer.endswith(b"\n"):
@@ -151,7 +169,7 @@ class EnclaveVm:
 
     def require_running(self) -> None:
         """Raises EnclaveVmError when the machine has ended."""
-        if self._machine is None or self._machine.poll() is not None:
+        if not self.running:
             raise EnclaveVmError(f"The machine has ended.\n{self.last_words()}")
 
     def last_words(self) -> str:
@@ -170,18 +188,19 @@ class EnclaveVm:
         """The machine's port as a Unix socket on this host; gives the gRPC address, `unix:PATH`."""
 
         def carry(near: socket.socket) -> None:
-            with near, contextlib.suppress(OSError), self.connect(port) as far:
-                back = threading.Thread(target=_copy, args=(far, near), daemon=True)
-                back.start()
-                _copy(near, far)
-                back.join()
+            try:
+                far = self.connect(port)
+            except OSError:
+                near.close()
+            else:
+                join(near, far)
 
-        with _listening(path, carry):
+        with served(path, carry):
             yield f"unix:{path}"
 
-    def _service(self, port: int) -> Path:
+    def service(self, port: int) -> Path:
         """Where the vsock device takes the machine's connections to this port of its host."""
-        return self._vsock.with_name(f"{self._vsock.name}_{port}")
+        return self.device.with_name(f"{self.device.name}_{port}")
 
     def _answer_heartbeat(self, stream: socket.socket) -> None:
         with stream:
@@ -239,37 +258,3 @@ def _wait_for(path: Path) -> None:
         if time.monotonic() > deadline:
             raise EnclaveVmError(f"The vsock device did not make {path.name} within {_DEVICE_SECONDS} s.")
         time.sleep(0.02)
-
-
-@contextmanager
-def _listening(path: Path, serve: Callable[[socket.socket], None]) -> Iterator[None]:
-    """Give each connection to a Unix socket to `serve`, in a thread of its own, until the block ends."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen(64)
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                stream, _ = listener.accept()
-                threading.Thread(target=serve, args=(stream,), daemon=True).start()
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        # Closing alone does not wake a thread out of accept.
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(_STOP_SECONDS)
-        path.unlink(missing_ok=True)
-
-
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while piece := source.recv(_PIECE):
-            sink.sendall(piece)
-    with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)

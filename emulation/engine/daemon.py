@@ -61,3 +61,7 @@ class Engine:
         """
         self.base_image(progress)
         return spark_images.ensure(self.home, self.client, name, progress)
+
+    def spark_image_anew(self, name: str, tag: str, progress: Progress = silent) -> None:
+        """Build that image under `tag` with nothing from earlier builds; raises `EngineError`."""
+        spark_images.build_anew(self.home, name, tag, progress)

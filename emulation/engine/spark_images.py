@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import docker
 from filelock import Timeout
@@ -12,6 +13,8 @@ from emulation.engine.errors import EngineError
 from emulation.engine.home import EngineHome
 from sparkvault import spark_images
 from sparkvault.errors import SparkvaultError
+
+_T = TypeVar("_T")
 
 #: Older builds of an image that are kept.
 _KEPT = 2
@@ -24,9 +27,24 @@ def ensure(
     program = client_program.write(home)
     if spark_images.is_built(name, program):
         return spark_images.reference(name)
+    log = home.root / f"build-{name}.log"
+    made = _one_at_a_time(home, lambda: spark_images.ensure(name, program, log, progress))
+    engine = client()
+    _remove(engine, spark_images.REPOSITORY.format(name=name), keep=1 + _KEPT)
+    engine.close()
+    return made
+
+
+def build_anew(home: EngineHome, name: str, tag: str, progress: Callable[[str], None]) -> None:
+    """Build the image of stage ``name`` from nothing, under a tag of its own. Raises EngineError."""
+    program, log = client_program.write(home), home.root / f"build-{name}-anew.log"
+    _one_at_a_time(home, lambda: spark_images.build(name, [tag], program, log, progress, anew=True))
+
+
+def _one_at_a_time(home: EngineHome, build: Callable[[], _T]) -> _T:
     try:
         with home.lock("build").acquire(timeout=spark_images.BUILD_TIMEOUT_SECONDS):
-            made = spark_images.ensure(name, program, home.root / f"build-{name}.log", progress)
+            return build()
     except Timeout as error:
         raise EngineError(
             f"waited {spark_images.BUILD_TIMEOUT_SECONDS} s for another build of our images, in vain",
@@ -34,10 +52,6 @@ def ensure(
         ) from error
     except SparkvaultError as error:
         raise EngineError(error.what, error.remedy) from error
-    engine = client()
-    _remove(engine, spark_images.REPOSITORY.format(name=name), keep=1 + _KEPT)
-    engine.close()
-    return made
 
 
 def forget_all(client: docker.DockerClient) -> None:

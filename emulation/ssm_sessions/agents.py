@@ -7,6 +7,7 @@ import json
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Protocol
@@ -20,6 +21,9 @@ from emulation.ssm_sessions.sessions import Sessions
 __all__ = ["Machine", "SsmAgents"]
 
 _TIMEOUT_SECONDS = 30.0
+
+#: Raises SsmError where IAM does not let the owner of an access key start a session, for what only it can judge.
+Authorise = Callable[[str, Mapping[str, Any]], None]
 
 
 class Aws(Protocol):
@@ -36,14 +40,16 @@ class Aws(Protocol):
 class SsmAgents:
     """Run Command and sessions for the machines that ``find`` knows, for as long as the context lasts.
 
-    ``find`` returns the machine of an instance id, None where it is not connected.
+    ``find`` returns the machine of an instance id, None where it is not connected. ``authorise`` is asked for each
+    session, where IAM needs to know more of the target than the embedded AWS does.
 
         with SsmAgents(aws, ec2.machine):
             boto3.client("ssm", endpoint_url=aws.endpoint).send_command(...)
     """
 
-    def __init__(self, aws: Aws, find: FindMachine) -> None:
+    def __init__(self, aws: Aws, find: FindMachine, authorise: Authorise = lambda key, given: None) -> None:
         self._aws = aws
+        self._authorise = authorise
         self.commands = RunCommand(find, self._document)
         self._find = find
         self._sessions: Sessions | None = None
@@ -78,11 +84,12 @@ class SsmAgents:
     ) -> None:
         self.stop()
 
-    def answer(self, action: str, given: dict[str, Any], caller: str) -> dict[str, Any]:
-        """One action of the API. Raises SsmError."""
+    def answer(self, action: str, given: dict[str, Any], caller: str, key: str = "") -> dict[str, Any]:
+        """One action of the API, called with that access key. Raises SsmError."""
         if self._sessions is None:
             raise SsmError("InternalServerError", "the agents are not running")
         if action == "StartSession":
+            self._authorise(key, given)
             return self._sessions.start_session(given, caller)
         actions = {
             "SendCommand": self.commands.send_command,
@@ -118,8 +125,9 @@ class SsmAgents:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 action = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
                 caller = self.headers.get("X-Emulation-Caller") or "deployer"
+                key = self.headers.get("X-Emulation-Key", "")
                 try:
-                    status, answer = 200, agents.answer(action, json.loads(body or b"{}"), caller)
+                    status, answer = 200, agents.answer(action, json.loads(body or b"{}"), caller, key)
                 except SsmError as error:
                     status, answer = 400, {"__type": error.code, "message": str(error)}
                 except KeyError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import secrets
@@ -26,7 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from assets.yarn.sparkvault_yarn import diagnosis, enforcement, render
+from assets.yarn.sparkvault_yarn import diagnosis, enforcement, node_files, render
 from assets.yarn.sparkvault_yarn import tenants as tenancy
 from emulation.engine import Engine
 from emulation.yarn import downloads, node_engine
@@ -57,7 +56,6 @@ SMALL_JOB: Mapping[str, str] = {
 }
 #: The host's name is its address: containers here have no DNS that would know another. EC2's hosts have names.
 _MASTER = GATEWAY
-_GUARD = Path(render.__file__).with_name("container_guard.py")
 _MAKE_FOLDERS = Path(__file__).with_name("MakeFolders.java")
 _EXECUTOR = Path(__file__).with_name("container_executor.py")
 _KERNEL = re.compile(r"kernel in this container: (.+)")
@@ -205,7 +203,8 @@ class YarnCluster:
             "ro_mounts": ",".join([str(self.work / "container-users"), f"{state}/local"]),
             "rw_mounts": f"{state}/local,{state}/logs",
             "trusted_registries": self.image.split("/")[0], "service_users": "hdfs,yarn" if self._kerberos else "root",
-            "node_memory_mib": "6144", "node_cores": "4", "container_memory_mib": "3072", "container_cores": "2",
+            "node_memory_mib": "6144", "node_cores": "4",
+            "container_least_mib": "1024", "container_memory_mib": "3072", "container_cores": "2",
             "preemption": "true", "log_seconds": "3600", "attempts": "2",
         }  # fmt: skip
 
@@ -225,27 +224,21 @@ class YarnCluster:
         spark = self.work / "spark-conf"
         render.write(spark / "spark-defaults.conf", render.rendered("spark-defaults.conf", values))
         users = self.work / "container-users"
-        render.write(users / "passwd", tenancy.passwd(self.tenants))
-        render.write(users / "group", tenancy.group(self.tenants))
-        render.write(users / "krb5.conf", f"[libdefaults]\n default_realm = {REALM}\n dns_lookup_kdc = false\n")
-        kernel = Path("/proc/version").read_text(encoding="utf-8").strip()
-        render.write(users / "node", f"{self.runtime}\n{kernel}\n")
-        policy = {
-            "runtime": self.runtime,
-            "network": NETWORK,
-            "images": {"*": [self.image]} | {str(t.uid): list(t.images) for t in self.tenants},
-            "ro_mounts": values["ro_mounts"].split(","),
-            "rw_mounts": values["rw_mounts"].split(","),
-            "docker": ["/usr/bin/docker", "-H", f"unix://{self.engine.socket}"],
-            "add": ["--pids-limit", "4096", "-v", f"{users / 'node'}:/run/sparkvault/node:ro"],
-        }
-        render.write(self.work / "guard.json", json.dumps(policy, indent=2))
-        for name, program, file in (
-            ("docker", _GUARD, self.work / "guard.json"),
-            ("container-executor", _EXECUTOR, conf / "container-executor.cfg"),
-        ):
-            line = shlex.join([sys.executable, "-I", str(program), str(file)])
-            render.write(self.work / "bin" / name, f'#!/bin/sh\nexec {line} "$@"\n', 0o755)
+        node_files.write_container_users(users, self.tenants, REALM, self.runtime)
+        policy = node_files.guard_policy(
+            self.runtime,
+            NETWORK,
+            self.image,
+            self.tenants,
+            users=users,
+            ro_mounts=values["ro_mounts"].split(","),
+            rw_mounts=values["rw_mounts"].split(","),
+            docker=["/usr/bin/docker", "-H", f"unix://{self.engine.socket}"],
+        )
+        render.write(self.work / "guard.json", policy)
+        node_files.write_guard(self.work / "bin" / "docker", sys.executable, self.work / "guard.json")
+        line = shlex.join([sys.executable, "-I", str(_EXECUTOR), str(conf / "container-executor.cfg")])
+        render.write(self.work / "bin" / "container-executor", f'#!/bin/sh\nexec {line} "$@"\n', 0o755)
         for folder in ("state/tmp", "state/local", "state/logs"):
             (self.work / folder).mkdir(parents=True, exist_ok=True)
             (self.work / folder).chmod(0o755)

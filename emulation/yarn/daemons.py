@@ -44,8 +44,12 @@ class Hadoop:
 
     def command(self, main_class: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
         """A Java program of Hadoop's in the cluster's view of the machine."""
+        return self._view.command(self.program(main_class, *arguments, options=options))
+
+    def program(self, main_class: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
+        """The same for who is in that view already."""
         java = [*self._java, f"-Dhadoop.log.dir={self.work / 'logs'}", *options, "-cp", self._class_path]
-        return self._view.command([*java, main_class, *arguments])
+        return [*java, main_class, *arguments]
 
     def viewed(self, command: Sequence[str]) -> list[str]:
         """Any command, in the cluster's view of the machine."""

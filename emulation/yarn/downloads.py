@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from emulation.ec2.host_image import AWS_CLI
 from emulation.yarn.errors import YarnEmulationError
 from spark_enclave_image import debian_packages
 from sparkvault.project import project_root
@@ -59,6 +60,25 @@ def hadoop_jars(progress: Callable[[str], None]) -> Path:
         # Hadoop looks for its pages' folders on the class path, and there need not be anything in them.
         for name in ("hdfs", "datanode", "cluster", "node"):
             (partial / "webapps" / name).mkdir(parents=True, exist_ok=True)
+        partial.replace(folder)
+    return folder
+
+
+def aws_program(progress: Callable[[str], None]) -> Path:
+    """Folder of AWS's command line as emulated hosts have it, for this machine's Python. Raises YarnEmulationError."""
+    folder = cache() / f"awscli-{AWS_CLI.rpartition('=')[2]}"
+    with FileLock(cache() / "awscli.lock").acquire(timeout=_TIMEOUT_SECONDS):
+        if folder.exists():
+            return folder
+        progress("installing AWS's command line")
+        partial = folder.with_suffix(".partial")
+        uv = Path(sys.executable).parent / "uv"
+        done = subprocess.run(
+            [str(uv), "pip", "install", "--quiet", "--python", "/usr/bin/python3", "--target", str(partial), AWS_CLI],
+            capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise YarnEmulationError(f"{AWS_CLI}: {done.stderr.strip()[-500:]}", "is PyPI reachable?")
         partial.replace(folder)
     return folder
 

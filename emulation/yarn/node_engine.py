@@ -8,6 +8,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import docker
@@ -55,6 +56,8 @@ class NodeEngine:
         self.socket = work / "docker.sock"
         self.log = work / "dockerd.log"
         self._process: subprocess.Popen[bytes] | None = None
+        # dockerd ends with the thread that started it (prctl(2), PR_SET_PDEATHSIG): with one that lives as long as we.
+        self._starter = ThreadPoolExecutor(1, "dockerd")
 
     def configure(self, progress: Callable[[str], None]) -> None:
         """Write daemon.json. Docker 20.10 knows no containerd shims there, so that Kata's entry has no place here.
@@ -72,7 +75,8 @@ class NodeEngine:
         if dockerd is None or setpriv is None:
             raise YarnEmulationError("dockerd or setpriv is not installed", "apt-get install docker.io util-linux")
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = self._starter.submit(
+                subprocess.Popen,
                 [
                     *(setpriv, "--pdeathsig", "TERM", dockerd, "--config-file", str(self.work / "daemon.json")),
                     *("--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver", "overlay2"),
@@ -83,7 +87,7 @@ class NodeEngine:
                 stdout=log,
                 stderr=log,
                 env={"PATH": os.defpath + ":/usr/sbin:/sbin", "HOME": str(self.work)},
-            )
+            ).result(START_SECONDS)
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -93,7 +97,10 @@ class NodeEngine:
                 return
             except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise YarnEmulationError("the node's dockerd did not start", f"its log is {self.log}") from error
+                    said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
+                    raise YarnEmulationError(
+                        "the node's dockerd did not start: " + " | ".join(said), "see above"
+                    ) from error
                 time.sleep(0.1)
 
     def prepare(self, images: Engine, image: str) -> None:
@@ -128,9 +135,18 @@ class NodeEngine:
 
     def kill(self) -> None:
         """End dockerd as a crash would; containers live on, as daemon.json says."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(STOP_SECONDS)
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait(STOP_SECONDS)
+        # Its containerd dies with it. Where nobody collects it, the next dockerd takes it for alive, and waits in vain.
+        noted = self.work / "docker" / "containerd" / "containerd.pid"
+        deadline = time.monotonic() + STOP_SECONDS
+        while noted.exists() and _lives(int(noted.read_text(encoding="utf-8"))):
+            if time.monotonic() > deadline:
+                raise YarnEmulationError("the node's containerd outlives its dockerd", f"the log is {self.log}")
+            time.sleep(0.1)
+        noted.unlink(missing_ok=True)
 
     def stop(self) -> None:
         """Remove all containers, then end dockerd."""
@@ -152,3 +168,12 @@ class NodeEngine:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(10)
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is such a process that is more than a zombie (proc_pid_stat(5))."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return not text.rpartition(")")[2].split()[0].startswith(("Z", "X"))

@@ -21,6 +21,9 @@ OLDEST_BOOTSTRAP = 6
 #: Service quota "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", in vCPU.
 STANDARD_VCPU_QUOTA = "L-1216C47A"
 
+#: Service quota "Fargate On-Demand vCPU resource count"; a new account may have as few as 6.
+FARGATE_VCPU_QUOTA = "L-3032A538"
+
 #: Every call has its bounds: a network that swallows packets may not hang a command.
 _BOUNDED = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 4})
 
@@ -156,11 +159,30 @@ class Account:
         hosts = self.deployment.hosts
         wanted = hosts.managers.count * _largest(hosts.managers.instance_types)
         wanted += hosts.workers.count * _largest(hosts.workers.instance_types)
-        quotas = self.client("service-quotas")
-        quota = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=STANDARD_VCPU_QUOTA)["Quota"]["Value"]
+        quota = self._quota("ec2", STANDARD_VCPU_QUOTA)
         if wanted <= quota:
             return None
         return f"the hosts need up to {wanted} vCPU, and the quota of account {self.id} in {self.region} is {quota:.0f}"
+
+    def fargate_shortage(self) -> str | None:
+        """What the quota of Fargate's vCPU lacks for one job at its largest, None if it is enough.
+
+        Raises ClientError where the quota may not be read.
+        """
+        fargate = self.deployment.fargate
+        wanted = fargate.driver.vcpu + fargate.max_executors * fargate.executor.vcpu
+        quota = self._quota("fargate", FARGATE_VCPU_QUOTA)
+        if wanted <= quota:
+            return None
+        executors = max(0, int((quota - fargate.driver.vcpu) // fargate.executor.vcpu))
+        return (
+            f"Fargate's quota of account {self.id} in {self.region} is {quota:g} vCPU: a job gets {executors} of the "
+            f"{fargate.max_executors} executors that it may have (fargate.max_executors)"
+        )
+
+    def _quota(self, service: str, code: str) -> float:
+        answer = self.client("service-quotas").get_service_quota(ServiceCode=service, QuotaCode=code)
+        return float(answer["Quota"]["Value"])
 
 
 def _largest(names: list[str]) -> int:

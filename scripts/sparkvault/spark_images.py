@@ -17,8 +17,7 @@ REPOSITORY = "sparkvault/spark-{name}"
 #: Seconds for one image: some five minutes where nothing is cached.
 BUILD_TIMEOUT_SECONDS = 2400
 
-#: Neither belongs to an image: a change there makes no new one. Folder `fargate` belongs to an image that is never run
-#: on this machine.
+#: Neither belongs to an image: a change there makes no new one.
 _NOT_IN_CONTEXT = {".md", ".pyc"}
 
 #: How the two builders of Docker say where they are: `Step 12/41 : RUN …`, `#14 [spark 3/5] RUN …`.
@@ -30,11 +29,18 @@ def context() -> Path:
     return project_root() / "assets" / "spark-images"
 
 
-def fingerprint(folder: Path) -> str:
-    """Twelve hex digits that change with any file of the context and its mode."""
+def fingerprint(folder: Path, *, fargate: bool = False) -> str:
+    """Twelve hex digits that change with any file of the context and its mode.
+
+    ``fargate``: folder `fargate` counts, too; it belongs to no other image, and the plugin's jar is put there.
+    """
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix not in _NOT_IN_CONTEXT and folder / "fargate" not in path.parents:
+        if (
+            path.is_file()
+            and path.suffix not in _NOT_IN_CONTEXT
+            and (fargate or folder / "fargate" not in path.parents)
+        ):
             kind = "x" if os.access(path, os.X_OK) else "-"
             digest.update(f"{path.relative_to(folder)}\0{kind}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -43,7 +49,7 @@ def fingerprint(folder: Path) -> str:
 
 def reference(name: str) -> str:
     """The image of stage ``name`` that belongs to the source as it is now, there or not."""
-    return f"{REPOSITORY.format(name=name)}:{fingerprint(context())}"
+    return f"{REPOSITORY.format(name=name)}:{fingerprint(context(), fargate=name == 'fargate')}"
 
 
 def docker_program() -> str:
@@ -72,10 +78,18 @@ def is_built(name: str, program: str) -> bool:
 def ensure(name: str, program: str, log: Path, progress: Callable[[str], None]) -> str:
     """Reference of that image, built where it is not there yet. Raises SparkvaultError with the build's last lines."""
     wanted = reference(name)
-    if is_built(name, program):
-        return wanted
+    if not is_built(name, program):
+        build(name, [wanted, f"{REPOSITORY.format(name=name)}:latest"], program, log, progress)
+    return wanted
+
+
+def build(
+    name: str, tags: list[str], program: str, log: Path, progress: Callable[[str], None], *, anew: bool = False
+) -> None:
+    """Build that image under those tags; ``anew``: with nothing that an earlier build left. Raises SparkvaultError."""
     progress(f"building image {name} (some minutes the first time); the log is {log}")
-    command = [program, "build", "--target", name, "--tag", wanted, "--tag", f"{REPOSITORY.format(name=name)}:latest"]
+    command = [program, "build", "--target", name, *(["--no-cache"] if anew else [])]
+    command += [word for tag in tags for word in ("--tag", tag)]
     try:
         code = _run_logged([*command, str(context())], log, lambda step: progress(f"building image {name}: {step}"))
     except subprocess.TimeoutExpired as error:
@@ -85,7 +99,6 @@ def ensure(name: str, program: str, log: Path, progress: Callable[[str], None]) 
     if code:
         said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-12:]
         raise SparkvaultError(f"image {name} could not be built:\n" + "\n".join(said), f"the whole log is {log}")
-    return wanted
 
 
 def _run_logged(command: list[str], log: Path, tell: Callable[[str], None]) -> int:

@@ -84,7 +84,6 @@ def test_wrong_use_ends_with_2_and_says_what_to_do(
         (["ui"], "no local cluster is up"),
         (["logs", "master"], "no local cluster was ever up"),
         (["scale", "2"], "no local cluster is up"),
-        (["submit", "--target", "yarn", "app.py"], "does not run Spark on target yarn yet"),
         (["cancel", "20261121-130455-9f3a01bc"], "20261121-130455-9f3a01bc"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,10 @@ from sparkvault.toolchain import tool_environment
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "emulation" / "demo" / "deployment.yaml"
 DEPLOYMENT_TIMEOUT_SECONDS = 1400
+
+#: What a deployment takes from a clone of the project.
+_CLONED = ("app.py", "cdk.json", "package.json", "requirements.txt", "assets", "constructs", "scripts", "stacks")
+_PYTHON = ("", "scripts", "constructs", "assets/enclave")
 
 
 @dataclass(frozen=True)
@@ -56,9 +63,47 @@ class DeployedCluster:
             check=False,
         )
 
-    def deploy(self) -> None:
-        """Deploy its configuration. Raises `Ec2EmulationError` with what the command and the hosts said."""
-        done = self.sparkvault("deploy", "--config", str(self.configuration), "--yes")
+    def deploy(self, *options: str, clone: Path = ROOT, configuration: Path | None = None) -> None:
+        """Deploy its configuration or another one, as that clone of the project has it.
+
+        Raises `Ec2EmulationError` with what the command and the hosts said.
+        """
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "sparkvault", "deploy", "--yes", *options),
+                *("--config", configuration or self.configuration),
+            ],
+            cwd=clone,
+            env=self.environment() | {"PYTHONPATH": os.pathsep.join(str(clone / part) for part in _PYTHON)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=DEPLOYMENT_TIMEOUT_SECONDS,
+            check=False,
+        )
         if done.returncode != 0:
             logs = "\n".join(f"{one.instance_id} {one.role}:\n{one.boot_log()[-2000:]}" for one in self.ec2.hosts())
             raise Ec2EmulationError(f"the cluster was not deployed:\n{done.stdout}\n{logs}")
+
+
+def clone_project(folder: Path) -> Path:
+    """A clone of the project, as it lies here: what a test changes in it, it deploys."""
+    for part in _CLONED:
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"), symlinks=True)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / part, folder / part)
+    (folder / "node_modules").symlink_to(ROOT / "node_modules")
+    return folder
+
+
+def newer_release(folder: Path) -> Path:
+    """A clone of the project whose Spark images are others than this one's, by a label: the same, and yet not."""
+    recipe = clone_project(folder) / "assets" / "spark-images" / "Dockerfile"
+    stages = recipe.read_text().splitlines()
+    assert "FROM base AS worker" in stages
+    labelled = (f"{line}\nLABEL release=newer" if line.startswith("FROM base AS ") else line for line in stages)
+    recipe.write_text("\n".join(labelled) + "\n")
+    return folder

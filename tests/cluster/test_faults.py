@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from emulation.ec2 import HostError
-from tests.cluster.deployed import DeployedCluster
+from tests.cluster.deployed import DeployedCluster, newer_release
 from tests.cluster.people import (
     ANSWER,
     config,
@@ -21,7 +22,6 @@ from tests.cluster.people import (
     output_so_far,
     records,
     running,
-    services,
     submit,
     wait_until,
     whole,
@@ -34,6 +34,7 @@ WORKERS = 2
 #: How long a partition lasts, as the requirement has it.
 PARTITION_SECONDS = 60.0
 AGENT_KILLS = 20
+SPARK_SERVICES = {"spark-master", "spark-worker", "spark-history"}
 
 
 @pytest.fixture(autouse=True)
@@ -139,22 +140,41 @@ def test_agents_are_killed_at_random_moments(cluster: DeployedCluster, long_job:
     scale(cluster, WORKERS)
 
 
-def test_new_settings_reach_running_hosts_under_a_job(cluster: DeployedCluster, long_job: Path, tmp_path: Path) -> None:
+def test_a_newer_release_reaches_running_hosts_under_a_job(
+    cluster: DeployedCluster, long_job: Path, tmp_path: Path
+) -> None:
     hosts = {host.instance_id for host in cluster.ec2.hosts()}
+    before = published(cluster)
     changed = tmp_path / "changed.yaml"
     changed.write_text(cluster.configuration.read_text() + "logging:\n  level: INFO\n")
-    with running(cluster, long_job, "12"):
-        done = cluster.sparkvault("deploy", "--config", str(changed), "--yes", timeout=900)
-        assert done.returncode == 0, done.stdout
-
-        def changed_there() -> bool:
-            name = next(one for one in services(cluster) if one.startswith("spark-worker"))
-            inspected = cluster.managers()[0].run(["docker", "service", "inspect", name]).stdout
-            return "SPARK_LOG_LEVEL=INFO" in inspected and services(cluster)[name].startswith("2/2")
-
-        wait_until("the workers' service to change", changed_there)
+    with running(cluster, long_job, "30") as job:
+        cluster.deploy(clone=newer_release(tmp_path / "newer"), configuration=changed)
+        assert published(cluster).isdisjoint(before)
+        wait_until("new images and settings to run everywhere", lambda: runs_what_is_published(cluster, "INFO"))
+        assert next(one["state"] for one in records(cluster) if one["spec"]["id"] == job) == "running"
     assert {host.instance_id for host in cluster.ec2.hosts()} == hosts
+    answered(cluster, long_job)
     cluster.deploy()
+    wait_until("the former images and settings to run again", lambda: runs_what_is_published(cluster, "WARN"))
+    assert published(cluster) == before
+
+
+def published(cluster: DeployedCluster) -> set[str]:
+    """The images that hosts should run, by digest."""
+    names = [f"/sparkvault/demo/images/{name}" for name in ("master", "worker", "submit")]
+    found = cluster.aws.client("ssm").get_parameters(Names=names)["Parameters"]
+    return {one["Value"] for one in found}
+
+
+def runs_what_is_published(cluster: DeployedCluster, level: str) -> bool:
+    """Whether every container of a Spark service has a published image and this level of its log."""
+    look = "docker ps --quiet --filter label=sparkvault.service | xargs -r docker inspect"
+    containers = [
+        one["Config"] for host in cluster.ec2.hosts() for one in json.loads(host.run(["sh", "-c", look]).stdout or "[]")
+    ]
+    images, setting = published(cluster), f"SPARK_LOG_LEVEL={level}"
+    is_so = all(one["Image"] in images and setting in one["Env"] for one in containers)
+    return is_so and {one["Labels"]["sparkvault.service"] for one in containers} == SPARK_SERVICES
 
 
 def test_the_only_manager_is_terminated_and_replaced(cluster: DeployedCluster, long_job: Path) -> None:

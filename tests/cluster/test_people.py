@@ -34,7 +34,8 @@ def with_plugin(cluster: DeployedCluster) -> Iterator[DeployedCluster]:
     ("language", "prompt", "line", "answer", "end"),
     [
         ("python", ">>> ", "spark.range(7).count() * 6", "\n42\n", "exit()"),
-        ("scala", "scala> ", "spark.range(7).count() * 6", "Long = 42", ":quit"),
+        # The type before it comes in colours.
+        ("scala", "scala> ", "spark.range(7).count() * 6", " = 42", ":quit"),
         ("sql", "spark-sql", "select concat('is ', 6 * 7);", "\nis 42\n", "quit;"),
     ],
     ids=["python", "scala", "sql"],

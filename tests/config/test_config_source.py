@@ -120,6 +120,10 @@ FULL = Deployment.model_validate(
         "targets": ["swarm", "fargate", "yarn"],
         "tenants": [{"name": "finance"}, {"name": "research"}],
         "data": [{"bucket": "sales", "tenants": ["finance"]}, {"bucket": "logs-2026", "mode": "read-write"}],
+        "yarn": {
+            "hadoop": {"version": "3.5.0", "sha512": "a" * 128},
+            "kata": {"version": "3.29.0", "sha512": "b" * 128},
+        },
         "tags": {"owner": "data-platform"},
     }
 ).model_dump(mode="json")

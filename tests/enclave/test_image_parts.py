@@ -25,6 +25,7 @@ from spark_enclave_image.kernels import BlobsNotPinned, nitro_kernel
 from spark_enclave_image.lock_refresh import _admitted as admitted_wheels
 from spark_enclave_image.pinned_inputs import DebianPackage, InputLock, InputStore, sha256_of
 from spark_enclave_image.recipe import Recipe
+from sparkvault.plugins import plugin_jar
 
 ROOT = Path(__file__).parents[2]
 
@@ -213,3 +214,10 @@ def test_the_difference_of_two_images_names_files_whatever_ramdisk_they_are_in(t
         ("changed", "usr/bin/program"),
     ]
     assert compare(images[0], images[0]) == []
+
+
+def test_the_sessions_jar_says_nothing_of_when_it_was_built() -> None:
+    with zipfile.ZipFile(plugin_jar("enclave")) as jar:
+        assert {entry.date_time for entry in jar.infolist()} == {(2026, 1, 1, 0, 0, 0)}
+        properties = jar.read("META-INF/maven/org.sparkvault/enclave/pom.properties").decode()
+    assert "#" not in properties, "an older maven-jar-plugin writes the time as a comment"

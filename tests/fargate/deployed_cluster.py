@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
+
 from emulation.aws import EmbeddedAws
 from emulation.ecs import EmulatedEcs, Task
 from emulation.ecs.fargate_account import SPARKVAULT, FargateAccount, fargate_account
@@ -86,8 +88,25 @@ class DeployedCluster:
 
     def shell(self, language: str, *flags: str) -> Terminal:
         """`sparkvault shell` on a terminal."""
-        command = [SPARKVAULT, "shell", "--target", "fargate", "--config", CONFIGURATION, "--lang", language, *flags]
+        return self._terminal("--lang", language, *flags)
+
+    def connected(self, program: str, *flags: str) -> Terminal:
+        """`sparkvault shell --connect PROGRAM` on a terminal."""
+        return self._terminal("--connect", *flags, program)
+
+    def _terminal(self, *words: str) -> Terminal:
+        command = [SPARKVAULT, "shell", "--target", "fargate", "--config", CONFIGURATION, *words]
         return Terminal(["env", "-C", str(project_root()), *command], self.environment)
+
+    def client(self, service: str, environment: dict[str, str]) -> Any:
+        """A boto3 client of somebody who has that environment."""
+        session: Any = boto3.Session(
+            environment["AWS_ACCESS_KEY_ID"],
+            environment["AWS_SECRET_ACCESS_KEY"],
+            environment["AWS_SESSION_TOKEN"],
+            self.aws.region,
+        )
+        return session.client(service, endpoint_url=self.ecs.endpoint if service == "ecs" else self.aws.endpoint)
 
 
 @contextmanager
@@ -98,14 +117,15 @@ def deployed_cluster(folder: Path) -> Iterator[DeployedCluster]:
 
 
 def submitter_role(aws: EmbeddedAws) -> str:
-    """A role whose one policy is the stack's for submitters of the default tenant."""
+    """A role whose policies are the stack's for those who submit and open shells for the default tenant."""
     iam, name = aws.client("iam"), "people-who-submit"
     try:
         return str(iam.get_role(RoleName=name)["Role"]["Arn"])
     except iam.exceptions.NoSuchEntityException:
         trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
         role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))
-        iam.attach_role_policy(RoleName=name, PolicyArn=outputs_of(aws)["DefaultSubmitterPolicyArn"])
+        for policy in ("DefaultSubmitterPolicyArn", "DefaultSessionsPolicyArn"):
+            iam.attach_role_policy(RoleName=name, PolicyArn=outputs_of(aws)[policy])
         return str(role["Role"]["Arn"])
 
 

@@ -124,6 +124,14 @@ def test_a_shuffle_outlives_its_executors(world: World, tmp_path: Path) -> None:
     assert not any(path.is_file() for path in fallback.rglob("*")), "and are removed at the end"
 
 
+def test_a_driver_that_nobody_uses_ends_itself(world: World) -> None:
+    driver = world.new_driver("idle-driver")
+    with world.application(0, driver, spark_fargate_driver_idleTimeout="3s") as application:
+        application.up()
+        assert driver.process.wait(60) == 0
+        assert "Nothing has run for 3 seconds" in application.log()
+
+
 def test_a_driver_is_a_task_like_its_executors(world: World) -> None:
     """Cluster mode as a submitter starts it: RunTask with spark-submit's arguments and a wrapped secret."""
     application = "spark-cluster-mode-0001"

@@ -10,7 +10,7 @@ from emulation.ecs.account import role_arn
 from emulation.ecs.deployed import calls_of
 from emulation.ecs.deployed_rules import matches
 from emulation.ecs.errors import EcsError
-from emulation.ecs.exec_sessions import AGENT_ACTIONS
+from emulation.ecs.exec_sessions import AGENT_ACTIONS, TaskAgents
 from tests.support.local_cluster import wait_until
 
 EXECUTION, ENTERED, PLAIN, PEOPLE = (role_arn(name) for name in ("execution", "entered", "plain", "people"))
@@ -60,7 +60,7 @@ def running(ecs: EmulatedEcs, *, role: str = ENTERED, read_only: bool = False, e
     }
     (made,) = ecs.service.call("RunTask", wanted, PEOPLE)["tasks"]
     task = ecs.service.tasks[made["taskArn"]]
-    wait_until("the task to run", lambda: task.alive)
+    wait_until("the task to run", lambda: task.status == "RUNNING")
     return task
 
 
@@ -79,6 +79,15 @@ def test_a_task_is_entered_where_everything_allows_it(ecs: EmulatedEcs) -> None:
 def test_a_task_is_not_entered_otherwise(ecs: EmulatedEcs, wrong: dict[str, Any]) -> None:
     with pytest.raises(EcsError, match="execute command was not enabled when the task was run"):
         entered(ecs, running(ecs, **wrong))
+
+
+def test_a_session_finds_the_very_container_that_can_be_entered(ecs: EmulatedEcs) -> None:
+    agents, task = TaskAgents(ecs.service), running(ecs)
+    assert agents.find(f"ecs:c_{task.id}_{task.runtime_id}") is not None
+    for wrong in (f"ecs:c_{task.id}_x", f"ecs:d_{task.id}_{task.runtime_id}", f"ecs:c_x_{task.runtime_id}", "i-0a"):
+        assert agents.find(wrong) is None
+    closed = running(ecs, enabled=False)
+    assert agents.find(f"ecs:c_{closed.id}_{closed.runtime_id}") is None
 
 
 def test_tags_are_shown_to_those_who_ask_for_them(ecs: EmulatedEcs) -> None:

@@ -93,6 +93,25 @@ def test_spot_takes_half_of_the_executors_during_a_shuffle(world: World) -> None
         assert application.tasks[0].provider == "FARGATE_SPOT"
 
 
+@LONG
+def test_speculation_counts_nothing_twice(world: World) -> None:
+    """An executor hangs with a task, which another does as well; then it wakes up and hands in its own."""
+    with world.application(
+        spark_speculation="true",
+        spark_speculation_interval="200ms",
+        spark_speculation_quantile="0.5",
+        spark_speculation_minTaskRuntime="100ms",
+    ) as application:
+        application.up().wait_for_executors(2)
+        job = application.job(maps=16, pause=500)
+        wait_until("tasks on both", lambda: application.driver.state()["tasks"] >= 4)
+        slow = application.tasks[0]
+        slow.send(signal.SIGSTOP)
+        wait_until("speculation", lambda: "as speculatable" in application.log())
+        slow.send(signal.SIGCONT)
+        is_right(job, maps=16)
+
+
 @pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=LONG)])
 def test_an_executor_dies_while_ecs_describes_nothing(world: World, seconds: int) -> None:
     with world.application() as application:
@@ -127,6 +146,21 @@ def test_a_driver_that_is_killed_leaves_no_executor(world: World) -> None:
         application.up()
         driver.process.kill()
         driver.process.wait(10)
+
+
+def test_a_launch_whose_answer_is_lost_as_the_application_ends(world: World) -> None:
+    """ListTasks does not show its task yet: only RunTask, asked once more in the same name, can tell of it."""
+    with world.application(executors=1) as application:
+        application.up()
+        world.faults.missing_seconds = 8
+        world.faults.lost_answers = 1.0
+        ended = application.log().count("Shutting down all executors")
+        application.tasks[0].send(signal.SIGKILL)
+        wait_until("another task", lambda: len(application.tasks) == 2)
+        stopping = application.driver.tell("stop")
+        wait_until("the end to begin", lambda: application.log().count("Shutting down all executors") > ended)
+        world.faults.lost_answers = 0.0
+        stopping.result(60)
 
 
 def test_a_partition_between_driver_and_executors(world: World) -> None:

@@ -1,6 +1,5 @@
 """The image for Fargate, built by its Dockerfile: driver and executors as containers with a task's restrictions."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from emulation.ecs.account import role_arn
 from emulation.ecs.containers import Containers
 from emulation.engine import Engine
 from sparkvault.image_inputs import put_plugin
-from sparkvault.spark_images import BUILD_TIMEOUT_SECONDS, context
+from sparkvault.spark_images import BUILD_TIMEOUT_SECONDS
 from tests.fargate.world import DRIVER, EXECUTION, EXECUTOR, MASTER, QUICK, REGION, World, declared_account
 from tests.support.docker_engine import leased_engine
 
@@ -30,21 +29,9 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def image(engine: Engine, fargate_plugin: Path) -> str:
-    """Stage `fargate`, on the layers of the other stages."""
-    engine.spark_image("submit", print)
+    """Stage `fargate`, with the plugin in it."""
     put_plugin()
-    tag = f"sparkvault/spark-fargate:{fargate_plugin.stem}"
-    program = engine.environment()["CDK_DOCKER"]
-    built = subprocess.run(
-        [program, "build", "--target", "fargate", "--tag", tag, str(context())],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=BUILD_TIMEOUT_SECONDS,
-        check=False,
-    )
-    assert built.returncode == 0, built.stdout[-4000:]
-    return tag
+    return engine.spark_image("fargate", print)
 
 
 @pytest.fixture

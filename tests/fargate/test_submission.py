@@ -1,22 +1,42 @@
 """From a person's flags to RunTask: settings, sizes, addresses, tags; what is wrong is said before anything starts."""
 
 import json
+import re
+import socket
+import subprocess
+import threading
 from pathlib import Path
+from typing import Any, cast
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
 from spark_constructs.config import Deployment, Fargate
 from spark_constructs.fargate_sizes import FargateSize
+from sparkvault.account import Account
 from sparkvault.cdk import SynthesizedStack
 from sparkvault.cli.stacks import waves
 from sparkvault.errors import UsageError
 from sparkvault.jobs import JobSpec, JobState, new_job_id
-from sparkvault.targets.fargate.driver_command import environment, job_command, run_task, shell_command, take_settings
+from sparkvault.project import project_root
+from sparkvault.targets.fargate.connect_client import answers, find_program, kept_forward, run_client
+from sparkvault.targets.fargate.driver_command import (
+    connect_command,
+    environment,
+    job_command,
+    run_task,
+    shell_command,
+    take_settings,
+)
 from sparkvault.targets.fargate.job_settings import DriverTask, driver_task, mebibytes
 from sparkvault.targets.fargate.place import FargatePlace
+from sparkvault.targets.fargate.plugin_settings import SETTINGS
 from sparkvault.targets.fargate.target import IN_PLACE
 from sparkvault.targets.fargate.tasks import driver_state, exit_code_said
+from sparkvault.targets.fargate.wrapped_secret import connect_token
 from sparkvault.targets.remote.submission import Submission, check
+from tests.support.local_cluster import wait_until
 
 PLACE = FargatePlace(
     cluster="serverless",
@@ -123,6 +143,39 @@ class TestSettings:
         assert "SDK that Spark 4 has not" in found.notices[0]
 
 
+class TestPluginSettings:
+    def rows(self) -> list[list[str]]:
+        page = (project_root() / "docs" / "fargate-settings.md").read_text(encoding="utf-8")
+        lines = [line for line in page.splitlines() if line.startswith("| `spark.") and line.count("|") >= 5]
+        return [[cell.strip(" `") for cell in re.split(r"(?<!\\)\|", line)[1:4]] for line in lines]
+
+    def test_the_command_line_knows_all_that_the_plugin_has_with_its_defaults(self) -> None:
+        """The page is the plugin's own table, which another test holds."""
+        rows = self.rows()
+        assert [name for name, _, _ in rows] == list(SETTINGS)
+        for name, _, default in rows:
+            assert not default or SETTINGS[name](default) is None, name
+
+    def test_everything_that_is_wrong_is_said_at_once_before_anything_starts(self) -> None:
+        wrong = {
+            "spark.fargate.pendingmax": "3",
+            "spark.fargate.report.interval": "soon",
+            "spark.fargate.ephemeralStorage": "500",
+            "spark.fargate.executor.subnets": "subnet-0a,vpc-1",
+            "spark.fargate.capacityProviders": "SPOT",
+            "spark.fargate.insecure": "true",
+        }
+        with pytest.raises(UsageError) as refused:
+            settings(wrong)
+        assert [name for name in wrong if name not in refused.value.what] == []
+        assert "the closest is spark.fargate.pending.max" in refused.value.what
+
+    def test_what_is_right_passes(self) -> None:
+        right = {"spark.fargate.capacityProviders": "FARGATE:base=2:weight=1, FARGATE_SPOT:weight=4"}
+        right |= {"spark.fargate.tags": "team=a, cost=b=c", "spark.fargate.report.interval": "5"}
+        assert settings(right).settings["spark.fargate.report.interval"] == "5"
+
+
 class TestCommands:
     def test_local_files_are_read_from_the_job_bucket(self, tmp_path: Path) -> None:
         (tmp_path / "app.py").touch()
@@ -156,6 +209,61 @@ class TestCommands:
     def test_a_shells_words_survive_quoting(self) -> None:
         line = shell_command("scala", {"spark.a": "it's $HOME; rm"}, [], PLACE.master)
         assert line.endswith("--conf 'spark.a=it'\"'\"'s $HOME; rm'")
+
+
+class TestConnect:
+    def test_the_server_listens_on_loopback_and_ends_when_nobody_uses_it(self) -> None:
+        words = connect_command({"spark.a": "b"}, [], PLACE.master, 1800)
+        assert words[-3:] == ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"]
+        settings = dict(word.split("=", 1) for word in words if "=" in word)
+        assert settings["spark.connect.grpc.binding.address"] == "127.0.0.1"
+        assert settings["spark.fargate.driver.idleTimeout"] == "1800s"
+        assert not any("token" in word for word in words)
+
+    @pytest.mark.parametrize("name", ["spark.connect.grpc.binding.address", "spark.connect.authenticate.token"])
+    def test_where_it_listens_and_whom_it_asks_is_not_for_a_person_to_say(self, name: str) -> None:
+        with pytest.raises(UsageError, match=name):
+            connect_command({name: "x"}, [], PLACE.master, 1800)
+
+    def test_both_ends_make_the_same_token(self) -> None:
+        """The plugin's own tests hold the same vector."""
+        expected = "72c806ee0a1ad229955be771719a118243a42ff45813499d3ee5d543dd6ff584"
+        assert connect_token(b"5ec2e7" * 10) == expected
+
+    def test_a_program_has_the_address_in_its_environment_alone(self, tmp_path: Path) -> None:
+        seen = tmp_path / "seen"
+        words = find_program(["sh", "-c", f'echo "$SPARK_REMOTE" > {seen}; exit 3'])
+        assert run_client(words, "sc://localhost:1/;token=t") == 3
+        assert seen.read_text().strip() == "sc://localhost:1/;token=t"
+        with pytest.raises(UsageError, match="no program of this machine"):
+            find_program(["no-such-program"])
+
+    def test_a_server_is_there_once_it_speaks_http_2(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            frames = iter([b"HTTP/1.1 400 Bad Request\r\n", bytes((0, 0, 6, 4, 0, 0, 0, 0, 0)) + bytes(6)])
+
+            def answer() -> None:
+                for frame in frames:
+                    with listener.accept()[0] as client:
+                        client.recv(64)
+                        client.sendall(frame)
+
+            threading.Thread(target=answer, daemon=True).start()
+            assert [answers(port), answers(port)] == [False, True]
+        assert not answers(port)
+
+    def test_a_port_is_forwarded_again_when_its_session_has_ended(self) -> None:
+        started: list[subprocess.Popen[bytes]] = []
+
+        def forward(port: int) -> subprocess.Popen[bytes]:
+            started.append(subprocess.Popen(["sleep", "60"]))
+            return started[-1]
+
+        with kept_forward(forward):
+            started[0].kill()
+            wait_until("another session", lambda: len(started) == 2, 10)
+        assert [process.wait(5) for process in started] == [-9, -15]
 
 
 class TestRunTask:
@@ -229,6 +337,33 @@ class TestStates:
     def test_a_log_says_how_a_forgotten_driver_ended(self) -> None:
         assert exit_code_said(["line", "sparkvault: the driver ended with exit code 3"]) == 3
         assert exit_code_said(["it printed: sparkvault: the driver ended with exit code 3"]) is None
+
+
+class AccountOf(Account):
+    """An account whose Service Quotas say so many vCPU of Fargate."""
+
+    def __init__(self, vcpu: float) -> None:
+        self.deployment = Deployment.model_validate({"cluster": "serverless", "targets": ["fargate"]})
+        self.id, self.region, self._vcpu = "111122223333", "eu-central-1", vcpu
+
+    def client(self, service: str) -> Any:
+        client: Any = cast(Any, boto3).client(service, self.region, aws_access_key_id="x", aws_secret_access_key="x")
+        stubbed = Stubber(client)
+        asked = {"ServiceCode": "fargate", "QuotaCode": "L-3032A538"}
+        stubbed.add_response("get_service_quota", {"Quota": {"Value": self._vcpu}}, asked)
+        stubbed.activate()
+        return client
+
+
+class TestQuota:
+    def test_a_new_accounts_quota_is_said_in_executors(self) -> None:
+        """Six vCPU: a driver of one, and two executors of two."""
+        shortage = AccountOf(6).fargate_shortage()
+        assert shortage is not None
+        assert "is 6 vCPU: a job gets 2 of the 50 executors" in shortage
+
+    def test_a_quota_that_is_enough_is_not_mentioned(self) -> None:
+        assert AccountOf(1000).fargate_shortage() is None
 
 
 class TestWaves:

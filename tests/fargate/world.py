@@ -27,6 +27,8 @@ REGION = "eu-central-1"
 MASTER = f"spark-fargate://{REGION}/spark"
 DRIVER, EXECUTOR, EXECUTION = role_arn("driver"), role_arn("executor"), role_arn("execution")
 
+EXECUTOR_OPTIONS = "spark.executor.extraJavaOptions"
+
 #: Answers in seconds where AWS takes minutes, and the JVM options that start fastest.
 QUICK = {
     "spark.fargate.allocate.interval": "100ms",
@@ -35,7 +37,7 @@ QUICK = {
     "spark.fargate.kill.grace": "2s",
     "spark.fargate.missing.timeout": "5s",
     "spark.fargate.stopTimeout": "20s",
-    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto",
+    EXECUTOR_OPTIONS: "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto",
     "spark.executor.memory": "512m",
     "spark.ui.enabled": "false",
     "spark.driver.host": "127.0.0.1",
@@ -82,6 +84,7 @@ class World:
         self.kms_endpoint = f"http://127.0.0.1:{self._moto.server_port}"
         self.ecs = EmulatedEcs(declared_account(), endpoints={"AWS_ENDPOINT_URL_KMS": self.kms_endpoint})
         self._driver: ScenarioDriver | None = None
+        self._classes = folder / "executor.jsa"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._moto.serve_forever, daemon=True).start()
@@ -162,7 +165,9 @@ class World:
             "spark.fargate.executionRole": EXECUTION,
             "spark.executor.instances": str(executors),
         }
-        return QUICK | secure | place | {name.replace("_", "."): value for name, value in more.items()}
+        shared = f" -XX:SharedArchiveFile={self._classes}" if self._classes.stat().st_size else ""
+        quick = QUICK | {EXECUTOR_OPTIONS: QUICK[EXECUTOR_OPTIONS] + shared}
+        return quick | secure | place | {name.replace("_", "."): value for name, value in more.items()}
 
     @contextmanager
     def application(
@@ -170,6 +175,9 @@ class World:
     ) -> Iterator["Application"]:
         """An application from start to end; afterwards nothing of it may be left."""
         driver = driver or self.driver
+        if not self._classes.exists():
+            self._classes.touch()
+            self._share_classes()
         started = driver.tell("start", conf=self.settings(executors, **more))
         application = Application(self, driver, started)
         try:
@@ -177,6 +185,15 @@ class World:
         finally:
             application.end()
         application.leaves_nothing()
+
+    def _share_classes(self) -> None:
+        """Leave an archive of what an executor loads, for the dozens that start here; they start without it, too."""
+        fresh = self.folder / "fresh.jsa"
+        options = f"{QUICK[EXECUTOR_OPTIONS]} -XX:ArchiveClassesAtExit={fresh}"
+        with self.application(1, spark_executor_extraJavaOptions=options) as application:
+            application.up().job_is_right(maps=2)
+        if fresh.exists():
+            fresh.replace(self._classes)
 
     def wrapped_for(self, application: str, secret: str) -> str:
         """A secret under the key, for an application; base64."""

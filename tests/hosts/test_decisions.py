@@ -1,5 +1,6 @@
 """What may never be decided, whatever an agent sees: found by trying states that nobody would think of."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -54,6 +55,7 @@ nodes = st.builds(
     memory_mib=st.integers(512, 65536),
     age_seconds=st.floats(0, 1000),
     reachable=st.booleans(),
+    runs_spark=st.booleans(),
 )
 services = st.builds(
     Service,
@@ -62,6 +64,7 @@ services = st.builds(
     version=st.integers(1, 9),
     spec_hash=st.sampled_from(("", "old")),
     running=st.integers(0, 2),
+    paused_seconds=st.floats(0, 60),
 )
 swarms = st.builds(
     Swarm,
@@ -257,3 +260,29 @@ def test_every_service_runs_on_verified_nodes_only_and_names_no_secret() -> None
 
 def test_sizes_have_labels_that_docker_takes() -> None:
     assert Size(1024, 2).label == "2c-1024m"
+
+
+def test_a_paused_update_goes_on_once_all_its_tasks_run_again() -> None:
+    swarm = Swarm("s", 1, {}, {}, network="net", secrets=(("spark-rpc-secret-1", "id"),))
+    snapshot = Snapshot(
+        now=0,
+        role=MANAGER,
+        instance="i-m1",
+        address="10.0.0.1",
+        settings=Settings(),
+        engine=Engine("active", "n1", control=True, swarm_id="s", leads=True),
+        authority=Authority(1, "i-m1", "s"),
+        membership=Membership(1, "s"),
+        instances=(Instance("i-m1", "10.0.0.1", MANAGER, True, "InService"),),
+        swarm=swarm,
+        images={"master": IMAGE},
+    )
+    up_to_date = wanted_services(snapshot)["spark-master"]["Labels"][model.SPEC_HASH]
+
+    def updated(paused_seconds: float) -> list[str]:
+        service = Service("s1", "spark-master", 1, up_to_date, paused_seconds=paused_seconds)
+        seen = replace(snapshot, swarm=replace(swarm, services=(service,)))
+        return [action.name for action in decide(seen) if isinstance(action, model.UpdateService)]
+
+    assert updated(0.0) == updated(20.0) == []
+    assert updated(40.0) == ["spark-master"]

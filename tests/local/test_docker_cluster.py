@@ -116,7 +116,7 @@ def test_a_shell_answers(containers: LocalTarget) -> None:
         "import sys; from pathlib import Path\n"
         "from sparkvault.targets.local.folder import LocalFolder\n"
         "from sparkvault.targets.local.target import LocalTarget\n"
-        "sys.exit(LocalTarget(LocalFolder(Path(sys.argv[1]))).shell('sql', []))\n"
+        "sys.exit(LocalTarget(LocalFolder(Path(sys.argv[1]))).shell('sql', [], 'default'))\n"
     )
     asked = subprocess.run(
         [sys.executable, "-c", program, str(containers.folder.root)],

@@ -140,7 +140,7 @@ def test_a_shell_on_a_terminal_uses_the_cluster(target: LocalTarget) -> None:
         "import sys; from pathlib import Path\n"
         "from sparkvault.targets.local.folder import LocalFolder\n"
         "from sparkvault.targets.local.target import LocalTarget\n"
-        "sys.exit(LocalTarget(LocalFolder(Path(sys.argv[1]))).shell(sys.argv[2], sys.argv[3:]))\n"
+        "sys.exit(LocalTarget(LocalFolder(Path(sys.argv[1]))).shell(sys.argv[2], sys.argv[3:], 'default'))\n"
     )
     command = [sys.executable, "-c", program, str(target.folder.root), "python", *QUICK]
     with Terminal(command) as terminal:

@@ -392,7 +392,12 @@ class FakeEngine:
             key, _, kind = label.partition("=")
             return [each for each in swarm.secrets.values() if each["Spec"]["Labels"].get(key) == kind]
         if path == "/tasks":
-            return []
+            return [
+                {"NodeID": other.node, "Status": {"State": "running"}, "CreatedAt": ""}
+                for other in self._world.hosts.values()
+                for name in query["filters"]["service"]
+                if other.swarm == host.swarm and name in self._world.containers(other)
+            ]
         raise AssertionError(f"the agent may not get {path} {query}")
 
     def post(self, path: str, body: Any = None, *, headers: Any = None, **query: Any) -> Any:

@@ -42,6 +42,24 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "glue": {"enabled": True, "databases": ["sales"]},
         "fargate": {"monthly_budget_usd": 500, "budget_email": "platform@example.org"},
     },
+    # YARN alone, a virtual machine for each container, two tenants of which one has images of its own.
+    "hadoop": {
+        "cluster": "hadoop",
+        "targets": ["yarn"],
+        "tenants": [
+            {
+                "name": "finance",
+                "queue_percent": 60,
+                "images": [f"{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/finance@sha256:{'1' * 64}"],
+            },
+            {"name": "research", "queue_max_percent": 80},
+        ],
+        "data": [{"bucket": "partner-sales", "prefix": "2026/", "tenants": ["finance"]}],
+        "yarn": {
+            "hadoop": {"version": "3.5.0", "sha512": "a" * 128},
+            "kata": {"version": "3.29.0", "sha512": "b" * 128},
+        },
+    },
     # Another account and region, everything that a platform team may have already; data may be deleted.
     "existing": {
         "cluster": "existing",

@@ -156,6 +156,7 @@ def test_the_container_has_nothing_that_it_does_not_need() -> None:
     assert made["TaskTemplate"]["Placement"]["Constraints"] == [
         "node.role==worker",
         "node.labels.sparkvault.verified==true",
+        "node.labels.sparkvault.runs-spark==true",
     ]
     assert "EndpointSpec" in made
     assert "Ports" not in made["EndpointSpec"]

@@ -14,9 +14,19 @@ def application(request: pytest.FixtureRequest) -> Synthesised:
     return synthesised(request.param)
 
 
-@pytest.fixture(params=sorted(name for name, given in VARIANTS.items() if "swarm" in given.get("targets", ["swarm"])))
+def _with(*targets: str) -> list[str]:
+    return sorted(name for name, given in VARIANTS.items() if set(targets) & set(given.get("targets", ["swarm"])))
+
+
+@pytest.fixture(params=_with("swarm"))
 def application_with_hosts(request: pytest.FixtureRequest) -> Synthesised:
     """The same where target swarm is among the targets."""
+    return synthesised(request.param)
+
+
+@pytest.fixture(params=_with("swarm", "yarn"))
+def application_with_any_hosts(request: pytest.FixtureRequest) -> Synthesised:
+    """The same where any target has hosts of ours."""
     return synthesised(request.param)
 
 

@@ -84,7 +84,8 @@ def test_the_permissions_boundary_is_on_every_role() -> None:
         assert resource["Properties"].get("PermissionsBoundary") == boundary, f"{stack}/{name}"
 
 
-def test_a_target_without_a_stack_is_refused_and_not_ignored() -> None:
+def test_a_target_without_a_stack_is_refused_and_not_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composition_root, "DEPLOYABLE_TARGETS", ("swarm", "fargate"))
     with pytest.raises(ConfigError, match=r"targets\[1\] = 'yarn'"):
         synthesise(lambda app: composition_root.build(app, Deployment(targets=["swarm", "yarn"])))
 

@@ -159,7 +159,30 @@ class TestSubmitters:
         assert enter("AROAEXAMPLE:ana", "spark-shell")
         assert not enter("AROAEXAMPLE:ben", "spark-shell")
         assert not enter("AROAEXAMPLE:ana", "spark-executor")
-        assert not self.allowed("ssm:StartSession", TASK)
+
+    def test_reach_the_port_of_their_own_connect_servers_only(self) -> None:
+        def start(by: str, document: str = "serverless-fargate.connect") -> bool:
+            context = {"ssm:SessionDocumentAccessCheck": "true"}
+            name = f"arn:aws:ssm:{REGION}:{ACCOUNT}:document/{document}"
+            tags = {"aws:ResourceTag/sparkvault:submitter": by, **context}
+            return self.allowed("ssm:StartSession", name, **context) and self.allowed("ssm:StartSession", TASK, **tags)
+
+        assert start("AROAEXAMPLE:ana")
+        assert not start("AROAEXAMPLE:ben")
+        assert not start("AROAEXAMPLE:ana", "AWS-StartPortForwardingSession")
+        assert not start("AROAEXAMPLE:ana", "SSM-SessionManagerRunShell")
+        # Where no document is named, SSM does not check one, but for this condition.
+        own = {"aws:ResourceTag/sparkvault:submitter": "AROAEXAMPLE:ana", "ssm:SessionDocumentAccessCheck": "false"}
+        assert not self.allowed("ssm:StartSession", TASK, **own)
+
+    def test_nothing_else_they_have_leads_into_another_persons_task(self) -> None:
+        broad: PolicyDocument = {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": "ssm:*", "Resource": "*"}],
+        }
+        context = {**self.ME, "aws:ResourceTag/sparkvault:submitter": "AROAEXAMPLE:ben"}
+        assert is_allowed([broad], Request("ssm:StartSession", TASK, context))
+        assert not is_allowed([broad, *policies_of("SubmitterFinance")], Request("ssm:StartSession", TASK, context))
 
     def test_read_and_write_files_of_their_tenants_jobs_only(self) -> None:
         file = f"arn:aws:s3:::serverless-jobs-{ACCOUNT}-{REGION}/jobs/20261121-120000-0a1b2c3d/files/app.py"

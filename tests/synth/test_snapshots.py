@@ -13,6 +13,7 @@ REVIEWED = {
     "Images": "default",
     "Swarm": "default",
     "Fargate": "serverless",
+    "Yarn": "hadoop",
 }
 
 

@@ -70,10 +70,10 @@ def test_every_bucket_is_under_the_clusters_key_but_the_one_of_access_logs(appli
     assert exceptions == ENCRYPTED_BY_S3
 
 
-def test_every_volume_of_a_host_is_under_the_clusters_key(application_with_hosts: Synthesised) -> None:
+def test_every_volume_of_a_host_is_under_the_clusters_key(application_with_any_hosts: Synthesised) -> None:
     volumes = [
         (logical_id, mapping["Ebs"])
-        for _, logical_id, properties in _resources(application_with_hosts, "AWS::EC2::LaunchTemplate")
+        for _, logical_id, properties in _resources(application_with_any_hosts, "AWS::EC2::LaunchTemplate")
         for mapping in properties["LaunchTemplateData"]["BlockDeviceMappings"]
         if "Ebs" in mapping
     ]
@@ -142,8 +142,8 @@ def test_the_only_egress_to_any_address_is_https(application: Synthesised) -> No
             assert (rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) == ("tcp", 443, 443), f"{stack}/{logical_id}"
 
 
-def test_every_host_answers_metadata_version_2_only_and_no_container(application_with_hosts: Synthesised) -> None:
-    templates = list(_resources(application_with_hosts, "AWS::EC2::LaunchTemplate"))
+def test_every_host_answers_metadata_version_2_only_and_no_container(application_with_any_hosts: Synthesised) -> None:
+    templates = list(_resources(application_with_any_hosts, "AWS::EC2::LaunchTemplate"))
     assert templates
     for stack, logical_id, properties in templates:
         options = properties["LaunchTemplateData"]["MetadataOptions"]

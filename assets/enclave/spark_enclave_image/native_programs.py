@@ -23,21 +23,21 @@ FLAGS: Final = ("-target", "x86_64-linux-musl", "-static", "-Os", "-s", "-std=c1
 _TIMEOUT_SECONDS: Final = 900
 
 
-def compile_program(source: Path, lock: InputLock, store: InputStore) -> Path:
+def compile_program(source: Path, lock: InputLock, store: InputStore, flags: tuple[str, ...] = FLAGS) -> Path:
     """The executable of one C file, from the cache where it was made before. Raises EifInputError."""
     compiler = lock.python["compiler"][0]
     code = source.read_bytes()
-    key = hashlib.sha256(b"\0".join((code, compiler.sha256.encode(), " ".join(FLAGS).encode()))).hexdigest()
+    key = hashlib.sha256(b"\0".join((code, compiler.sha256.encode(), " ".join(flags).encode()))).hexdigest()
     folder = cache_folder() / "programs"
     folder.mkdir(exist_ok=True)
     program = folder / key
     with FileLock(f"{program}.lock"):
         if not program.is_file():
-            _compile(source, program, _unpacked(store.wheel(compiler), compiler.sha256))
+            _compile(source, program, flags, _unpacked(store.wheel(compiler), compiler.sha256))
     return program
 
 
-def _compile(source: Path, program: Path, zig: Path) -> None:
+def _compile(source: Path, program: Path, flags: tuple[str, ...], zig: Path) -> None:
     with tempfile.TemporaryDirectory(dir=program.parent) as folder:
         # The name of the source must not tell where it lay.
         copy, out = Path(folder) / source.name, Path(folder) / "program"
@@ -45,7 +45,7 @@ def _compile(source: Path, program: Path, zig: Path) -> None:
         environment = {name: str(cache_folder() / "zig") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")}
         environment |= {"PATH": os.defpath, "HOME": folder}
         done = subprocess.run(
-            [str(zig), "cc", *FLAGS, "-o", out.name, copy.name],
+            [str(zig), "cc", *flags, "-o", out.name, copy.name],
             cwd=folder, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False,
         )  # fmt: skip
         if done.returncode != 0 or not out.is_file():

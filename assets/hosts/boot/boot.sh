@@ -15,6 +15,8 @@ source "$BUNDLE/boot/enclave_reservation.sh"
 source "$BUNDLE/boot/data_volume.sh"
 # shellcheck source=units.sh
 source "$BUNDLE/boot/units.sh"
+# shellcheck source=yarn_programs.sh
+source "$BUNDLE/boot/yarn_programs.sh"
 
 rm -f "$FAILURE_FILE"
 trap 'unexpected "$BASH_COMMAND" "$LINENO" "${BASH_SOURCE[0]}"' ERR
@@ -76,6 +78,10 @@ mapfile -t folders < <(unit_folders "$BUNDLE" "$role" "$enclaves")
 
 load_distribution
 distribution_install_packages "$enclaves"
+if [[ $role == yarn-* ]]; then
+  distribution_install_yarn_packages "$role"
+  fetch_yarn_programs
+fi
 chmod 0755 "$BUNDLE"/bin/*
 prepare_data_volume
 install_units /etc/systemd/system "${folders[@]}"

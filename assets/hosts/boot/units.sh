@@ -4,6 +4,10 @@
 # unit_folders BUNDLE ROLE ENCLAVES: the folders whose units this host gets; ENCLAVES is empty where it has none.
 unit_folders() {
   echo "$1/systemd"
+  # Of YARN's hosts: units of their own take the place of the swarm's by their names.
+  if [[ $2 == yarn-* ]]; then
+    echo "$1/systemd/yarn"
+  fi
   echo "$1/systemd/$2"
   if [[ -n $3 ]]; then
     echo "$1/systemd/enclaves"

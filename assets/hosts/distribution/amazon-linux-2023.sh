@@ -22,3 +22,17 @@ distribution_install_packages() {
   dnf install --assumeyes --quiet --setopt=install_weak_deps=False --setopt=retries=10 "${packages[@]}" ||
     fail "dnf could not install ${packages[*]}"
 }
+
+# Java for Hadoop, Kerberos' programs, and what its archives are packed with; the realm itself is the master's.
+DISTRIBUTION_YARN_PACKAGES=(java-17-amazon-corretto-headless krb5-workstation tar zstd)
+DISTRIBUTION_YARN_MASTER_PACKAGES=(krb5-server)
+
+# distribution_install_yarn_packages ROLE: in addition to what every host has.
+distribution_install_yarn_packages() {
+  local packages=("${DISTRIBUTION_YARN_PACKAGES[@]}")
+  if [[ $1 == yarn-master ]]; then
+    packages+=("${DISTRIBUTION_YARN_MASTER_PACKAGES[@]}")
+  fi
+  dnf install --assumeyes --quiet --setopt=install_weak_deps=False --setopt=retries=10 "${packages[@]}" ||
+    fail "dnf could not install ${packages[*]}"
+}

@@ -11,6 +11,7 @@ from .render import configuration
 
 #: Linux users of tenants have the numbers from here on: those of services and people on a host are below.
 LEAST_UID = 20000
+MOST_UID = 59999
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _BY_MEMORY_AND_CORES = "org.apache.hadoop.yarn.util.resource.DominantResourceCalculator"
 _ROOT = "yarn.scheduler.capacity.root"
@@ -34,7 +35,7 @@ class Tenant:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name in ("default", "root"):
             raise YarnHostError(f"{self.name!r} names no tenant: lower-case letters, digits and hyphens, and not root")
-        if not LEAST_UID <= self.uid < 60000:
+        if not LEAST_UID <= self.uid <= MOST_UID:
             raise YarnHostError(f"tenant {self.name} has the uid {self.uid}: give it one from {LEAST_UID} to 59999")
         if not 0 < self.share <= self.most <= 100:
             raise YarnHostError(f"tenant {self.name} has {self.share} to {self.most} percent: 0 < share ≤ most ≤ 100")

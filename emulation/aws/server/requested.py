@@ -119,7 +119,9 @@ def _ssm(call: Call) -> Iterator[Request]:
     elif call.action in ("SendCommand", "StartSession"):
         document = given.get("DocumentName", "SSM-SessionManagerRunShell")
         yield Request(f"ssm:{call.action}", call.arn(f"document/{document}"))
-        for instance in given.get("InstanceIds") or ([given["Target"]] if "Target" in given else []):
+        targets = given.get("InstanceIds") or ([given["Target"]] if "Target" in given else [])
+        # A task's tags are ECS's: whoever answers for tasks asks IAM about them (emulation/ecs).
+        for instance in (target for target in targets if not str(target).startswith("ecs:")):
             yield Request(f"ssm:{call.action}", call.arn(f"instance/{instance}", "ec2"), _instance_tags(call, instance))
 
 

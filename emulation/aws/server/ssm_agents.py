@@ -52,7 +52,7 @@ class SsmAgents:
         if self.endpoint is None:
             return self._unconnected(target.partition(".")[2])
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        headers = {"X-Amz-Target": target, "X-Emulation-Caller": caller}
+        headers = {"X-Amz-Target": target, "X-Emulation-Caller": caller, "X-Emulation-Key": _access_key(environ)}
         request = urllib.request.Request(self.endpoint, body, headers, method="POST")  # noqa: S310 - on loopback
         try:
             with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as found:
@@ -74,9 +74,14 @@ def _caller(environ: dict[str, Any], account: str) -> str:
     """The name that sessions' ids begin with: that of the role's session."""
     from moto.sts.models import sts_backends
 
-    key = _KEY.search(environ.get("HTTP_AUTHORIZATION", ""))
-    session = sts_backends[account]["aws"].get_assumed_role_from_access_key(key[1]) if key else None
+    key = _access_key(environ)
+    session = sts_backends[account]["aws"].get_assumed_role_from_access_key(key) if key else None
     return str(session.session_name) if session else "deployer"
+
+
+def _access_key(environ: dict[str, Any]) -> str:
+    key = _KEY.search(environ.get("HTTP_AUTHORIZATION", ""))
+    return key[1] if key else ""
 
 
 AGENTS = SsmAgents()

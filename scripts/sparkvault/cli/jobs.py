@@ -4,13 +4,14 @@ from typing import Annotated
 
 import typer
 
+from spark_constructs.config import Deployment
 from sparkvault.cli.options import ConfigOption, JsonOption, TargetOption
 from sparkvault.cli.submit_command import SparkSubmitCommand, spark_arguments
 from sparkvault.console import out, print_json, result, say, table
 from sparkvault.errors import UsageError
 from sparkvault.jobs import JobRecord, JobSpec, JobState, is_job_id, new_job_id
 from sparkvault.project import load_deployment
-from sparkvault.targets.protocol import LANGUAGES, Language, Target
+from sparkvault.targets.protocol import LANGUAGES, Connecting, Language, Target
 from sparkvault.targets.registry import find_target
 
 _SUBMIT_LINE = {"ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -45,8 +46,7 @@ def submit(
     spark-submit's own flags (`--class`, `--conf`, `--py-files`, `--executor-memory`, …) stand before APP.
     """
     deployment = load_deployment(config)
-    if tenant not in deployment.tenant_names():
-        raise UsageError(f"there is no tenant {tenant!r}", f"tenants are {', '.join(deployment.tenant_names())}")
+    _check_tenant(tenant, deployment)
     place = find_target(target or "local", deployment)
     if supervise and place.name == "local":
         raise UsageError("--supervise is for drivers inside a cluster", "leave it out, or use --target swarm")
@@ -74,6 +74,11 @@ def submit(
     _finish(place.job(record.id), json=json)
 
 
+def _check_tenant(tenant: str, deployment: Deployment) -> None:
+    if tenant not in deployment.tenant_names():
+        raise UsageError(f"there is no tenant {tenant!r}", f"tenants are {', '.join(deployment.tenant_names())}")
+
+
 def _stream(place: Target, job_id: str) -> None:
     for line in place.follow(job_id):
         result(line)
@@ -93,15 +98,36 @@ def _finish(record: JobRecord, *, json: bool) -> None:
 
 def shell(
     ctx: typer.Context,
-    lang: Annotated[str, typer.Option(help="python, scala or sql.")] = "python",
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[COMMAND]...", help="With --connect: a program of this machine; else your own shell."),
+    ] = None,
+    lang: Annotated[str | None, typer.Option(help="python, scala or sql.", show_default="python")] = None,
+    connect: Annotated[
+        bool,
+        typer.Option("--connect", help="Start a Spark Connect server; SPARK_REMOTE leads COMMAND there."),
+    ] = False,
     target: TargetOption = None,
+    tenant: Annotated[str | None, typer.Option(help="In whose name it runs; the first tenant by default.")] = None,
     config: ConfigOption = None,
 ) -> None:
     """Open a Spark shell on this terminal. spark-submit's own flags may be given."""
-    if lang not in LANGUAGES:
+    if connect and lang is not None:
+        raise UsageError("--connect opens no shell of Spark's, so that --lang says nothing", "leave it out")
+    deployment = load_deployment(config)
+    tenant = tenant or deployment.tenant_names()[0]
+    _check_tenant(tenant, deployment)
+    if connect:
+        place = find_target(target or "local", deployment)
+        if not isinstance(place, Connecting):
+            raise UsageError(f"target {place.name} has no Spark Connect servers", "use --target fargate")
+        raise typer.Exit(place.connect(command or [], spark_arguments(ctx), tenant))
+    if command:
+        raise UsageError(f"{command[0]}: a shell takes no program", "with --connect it does")
+    if (lang or "python") not in LANGUAGES:
         raise UsageError(f"there is no shell for {lang!r}", f"languages are {', '.join(LANGUAGES)}")
-    language: Language = next(known for known in LANGUAGES if known == lang)
-    raise typer.Exit(find_target(target or "local", load_deployment(config)).shell(language, spark_arguments(ctx)))
+    language: Language = next(known for known in LANGUAGES if known == (lang or "python"))
+    raise typer.Exit(find_target(target or "local", deployment).shell(language, spark_arguments(ctx), tenant))
 
 
 def jobs(

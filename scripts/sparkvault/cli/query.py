@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,19 +10,22 @@ import typer
 
 from sparkvault.cli.enclave_errors import enclave_errors
 from sparkvault.cli.encrypt import DEFAULT_KEY_FILE, KeyFileOption
+from sparkvault.cli.options import ConfigOption
 from sparkvault.cli.query_output import Format, format_of, write_result
 from sparkvault.cli.table_pins import TablePins
 from sparkvault.cli.trust_options import MeasurementsOption, SimulatedOption, anchor_of, policy_of
 from sparkvault.console import result, say
 from sparkvault.errors import UsageError
-from sparkvault.project import work_folder
+from sparkvault.project import load_deployment, work_folder
 
 if TYPE_CHECKING:
     from spark_enclave.client import EnclaveSession, Parameter, TableFolder
     from spark_enclave.tables import ClientKeys
 
-#: A relay on this machine, or the port that `sparkvault` forwards there.
+#: A relay on this machine, or a port that is forwarded to one.
 DEFAULT_ENCLAVE = "localhost:5005"
+#: In place of an address: a worker of the cluster, reached through Systems Manager.
+ON_HOSTS = "swarm"
 SIMULATED = "SIMULATED: this enclave is a simulation; the result proves nothing about hardware."
 
 OutOption = Annotated[
@@ -46,7 +50,10 @@ def query(
         typer.Option("--table", metavar="NAME=DIR", help="A table by `sparkvault encrypt`."),
     ] = None,
     enclave: Annotated[
-        str, typer.Option("--enclave", metavar="ADDRESS", help="HOST:PORT or unix:PATH.")
+        str,
+        typer.Option(
+            "--enclave", metavar="ADDRESS", help="HOST:PORT, unix:PATH, or `swarm` for one on the cluster's hosts."
+        ),
     ] = DEFAULT_ENCLAVE,
     out: OutOption = None,
     form: FormatOption = None,
@@ -65,6 +72,9 @@ def query(
     simulated: SimulatedOption = None,
     explain_trust: Annotated[bool, typer.Option("--explain-trust", help="Say what was proven, in words.")] = False,
     seconds: Annotated[int, typer.Option("--seconds", min=1, max=3600, help="The query may take so long.")] = 600,
+    wait: Annotated[
+        int, typer.Option("--wait", min=0, max=3600, help="Seconds to wait where other sessions fill the enclave.")
+    ] = 30,
     detach: Annotated[
         Path | None,
         typer.Option("--detach", metavar="STATE", help="Do not wait: keep what opens the result in this new file."),
@@ -73,6 +83,7 @@ def query(
         str | None,
         typer.Option("--to", metavar="STORE", help="With --detach: folder or s3://BUCKET/PREFIX."),
     ] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Ask an enclave: verify what it runs, send it tables and query sealed, open the sealed result.
 
@@ -94,7 +105,11 @@ def query(
             name: _table(Path(where), keys, pins, owner_of.get(name), grant_for.get(name))
             for name, where in named.items()
         }
-        with EnclaveConnection(enclave) as connection, connection.open_session(trust, keys.signing_key) as session:
+        with (
+            _way_to(enclave, config, stays=detach is not None) as address,
+            EnclaveConnection(address) as connection,
+            connection.open_session(trust, keys.signing_key, patience_seconds=wait) as session,
+        ):
             if explain_trust:
                 say(session.attested.explain())
             elif session.simulated:
@@ -106,7 +121,7 @@ def query(
             if detach is None or store is None:
                 write_result(session.query(sql, limits, given), out, chosen)
             else:
-                _detach(session, sql, limits, given, detach, store, enclave)
+                _detach(session, sql, limits, given, detach, store, address)
 
 
 def fetch(
@@ -129,6 +144,15 @@ def fetch(
         elif detached.simulated:
             say(SIMULATED)
         write_result(detached.result(open_store(store)), out, chosen)
+
+
+def _way_to(enclave: str, config: Path | None, *, stays: bool) -> AbstractContextManager[str]:
+    """The enclave's address as long as the block lasts; `stays`: and after it, for whoever fetches the result."""
+    if enclave != ON_HOSTS:
+        return nullcontext(enclave)
+    from sparkvault.targets.swarm.enclave_way import enclave_on_a_host
+
+    return enclave_on_a_host(load_deployment(config), stays=stays)
 
 
 def _detach(

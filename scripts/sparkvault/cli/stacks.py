@@ -1,6 +1,7 @@
 """`sparkvault synth`, `diff`, `deploy`, `destroy`: the CDK with our app, and what belongs around it."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
@@ -11,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from spark_constructs.config import Deployment
 from spark_constructs.naming import stack_name
 from sparkvault.account import Account
+from sparkvault.archives import put_archives
 from sparkvault.boot_reports import boot_failures
 from sparkvault.cdk import Cdk, SynthesizedStack
 from sparkvault.cli.options import ConfigOption, JsonOption, StacksArgument, YesOption
@@ -109,6 +111,8 @@ def deploy(
                 cdk.deploy(wave, method.value, _StackProgress(tell))
                 # Recorded before the stacks that read them are deployed.
                 digests |= record_digests(account, deployment)
+                if deployment.images.source == "build":
+                    put_archives(account, tell)
         except SparkvaultError as error:
             raise _with_reasons(error, account, chosen, started) from error
         except KeyboardInterrupt:
@@ -205,16 +209,21 @@ def _check_engine(deployment: Deployment) -> None:
 
 
 def _check_quota(account: Account) -> None:
-    if "swarm" not in account.deployment.targets:
-        return
+    """Hosts that the quota has no room for would fail the deployment; executors have to wait, and it is said."""
+    targets = account.deployment.targets
+    if "fargate" in targets and (waiting := _shortage(account.fargate_shortage)):
+        say(f"{waiting}; ask for more under Service Quotas (Fargate, L-3032A538)")
+    if "swarm" in targets and (shortage := _shortage(account.vcpu_shortage)):
+        raise SparkvaultError(shortage, "ask for more under Service Quotas (EC2, L-1216C47A), or configure fewer hosts")
+
+
+def _shortage(look: Callable[[], str | None]) -> str | None:
     try:
-        shortage = account.vcpu_shortage()
+        return look()
     except (ClientError, BotoCoreError) as error:
         reason = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
         say(f"the quota of vCPU could not be read ({reason}); going on without this check")
-        return
-    if shortage:
-        raise SparkvaultError(shortage, "ask for more under Service Quotas (EC2, L-1216C47A), or configure fewer hosts")
+        return None
 
 
 def _with_reasons(

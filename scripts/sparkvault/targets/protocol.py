@@ -59,8 +59,8 @@ class Target(Protocol):
     def logs(self, component: str | None, *, follow: bool, lines: int) -> Iterator[str]:
         """The last ``lines`` lines of a component's log (of all where it is None), then new ones if asked."""
 
-    def shell(self, language: Language, spark_arguments: list[str]) -> int:
-        """An interactive shell on this terminal; returns its exit code."""
+    def shell(self, language: Language, spark_arguments: list[str], tenant: str) -> int:
+        """An interactive shell on this terminal, in the name of that tenant; returns its exit code."""
 
     def ui(self, which: UiName) -> str:
         """Address at which that web UI can be opened from this machine."""
@@ -78,3 +78,11 @@ class Rotating(Protocol):
 
     def rotate(self) -> str:
         """Replace join data and RPC secret; returns what was done."""
+
+
+@runtime_checkable
+class Connecting(Protocol):
+    """A target on which a Spark Connect server can be had for as long as a program of this machine runs."""
+
+    def connect(self, command: list[str], spark_arguments: list[str], tenant: str) -> int:
+        """Run the program with ``SPARK_REMOTE`` in its environment; the server ends with it. Returns its exit code."""

@@ -18,6 +18,7 @@ from sparkvault_host.agent.model import (
     ROTATED_FOR,
     ROTATION_DONE,
     ROTATION_WANTED,
+    RUNS_SPARK,
     SIZE,
     TERMINATING,
     VERIFIED,
@@ -76,6 +77,8 @@ DEAD_PATIENCE = 60.0
 SUCCESSOR_LIMIT = 240.0
 #: Seconds without an engine after which a host that must go has nothing left to hand over.
 SILENCE_WHEN_GOING = 30.0
+#: Seconds that all tasks of a service must have run before its paused update goes on: what failed has been mended.
+PAUSE_PATIENCE = 30.0
 #: Seconds after which tokens are rotated even though somebody is still missing.
 ROTATION_PATIENCE = 600.0
 
@@ -111,7 +114,8 @@ def _some(*actions: Action | None) -> tuple[Action, ...]:
 
 def wanted_images(snapshot: Snapshot) -> tuple[str, ...]:
     """Names of the images that this host runs."""
-    return ("master",) if snapshot.role == MANAGER else ("worker", "submit")
+    # The worker's last: where Spark's worker runs, a driver finds its image too.
+    return ("master",) if snapshot.role == MANAGER else ("submit", "worker")
 
 
 def _sick(snapshot: Snapshot, reason: str, is_sick: bool) -> Action | None:
@@ -335,13 +339,17 @@ def can_spare(node: Node, snapshot: Snapshot, swarm: Swarm) -> bool:
 
 
 def _labels(node: Node, instance: Instance | None, snapshot: Snapshot, swarm: Swarm) -> dict[str, str]:
-    ours = (VERIFIED, INSTANCE, SIZE, ORDINAL)
+    ours = (VERIFIED, INSTANCE, SIZE, ORDINAL, RUNS_SPARK)
     labels = {key: value for key, value in node.labels.items() if key not in ours}
     if instance is None:
         return labels
     labels.update({VERIFIED: "true", INSTANCE: instance.id})
     if instance.role == WORKER:
         labels[SIZE] = worker_size(node, snapshot.settings).label
+        # Never taken away: the swarm ends what runs where a constraint no longer holds, and a worker may start anew
+        # beside a driver.
+        if node.runs_spark or node.labels.get(RUNS_SPARK):
+            labels[RUNS_SPARK] = "true"
     elif snapshot.settings.managers > 1:
         ordinal = node.labels.get(ORDINAL) or _free_ordinal(snapshot, swarm)
         if ordinal:
@@ -446,6 +454,9 @@ def _run_services(snapshot: Snapshot, swarm: Swarm) -> Iterator[Action]:
         if service is None:
             yield CreateService(name, spec)
         elif service.spec_hash != _hash_in(spec) and snapshot.images_settled:
+            yield UpdateService(name, service.id, service.version, spec)
+        elif service.paused_seconds > PAUSE_PATIENCE:
+            # The same again lets it go on where it paused: a host had no image yet, say.
             yield UpdateService(name, service.id, service.version, spec)
     if wanted:
         for name, service in there.items():
@@ -571,8 +582,9 @@ def _manager_ready(snapshot: Snapshot, engine: Engine) -> tuple[bool, str]:
 def _worker_ready(snapshot: Snapshot, engine: Engine) -> tuple[bool, str]:
     if "worker" not in snapshot.images:
         return True, "joined; no image of Spark is published, so nothing runs"
-    if snapshot.images["worker"] not in engine.images:
-        return False, "waiting for the image of the Spark worker"
+    for name in wanted_images(snapshot):
+        if name in snapshot.images and snapshot.images[name] not in engine.images:
+            return False, f"waiting for the image of Spark's {name}"
     workers = [each for each in engine.containers if each.service.startswith("spark-worker") and each.running]
     if not workers:
         return False, "joined; waiting for a manager to verify this host and start its Spark worker"

@@ -18,6 +18,8 @@ VERIFIED = "sparkvault.verified"
 INSTANCE = "sparkvault.instance"
 SIZE = "sparkvault.size"
 ORDINAL = "sparkvault.ordinal"
+#: A node on which the Spark worker has run: its host has the images, and drivers may go there.
+RUNS_SPARK = "sparkvault.runs-spark"
 
 #: Labels of the swarm itself.
 ROTATED_FOR = "sparkvault.rotated-for"
@@ -92,6 +94,8 @@ class Node:
     age_seconds: float = 0.0
     reachable: bool = True
     """For managers: whether Raft reaches it."""
+    runs_spark: bool = False
+    """Whether its Spark worker runs and is healthy."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,8 @@ class Service:
     wanted: int = 0
     trouble: str = ""
     """Why its newest task does not run, in the engine's words."""
-    update_paused: bool = False
+    paused_seconds: float = 0.0
+    """How long its rolling update has been paused while all of its tasks run."""
 
 
 @dataclass(frozen=True)

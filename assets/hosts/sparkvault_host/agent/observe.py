@@ -261,13 +261,15 @@ class Observer:
             found = self._engine.get("/swarm")
             tokens = found["JoinTokens"]
             history = self._see_secrets("history")
+            services = tuple(self._see_services(now))
+            with_spark = self._see_nodes_with_spark(services)
             return Swarm(
                 id=found["ID"],
                 version=found["Version"]["Index"],
                 labels=dict(found["Spec"].get("Labels") or {}),
                 tokens={WORKER: tokens["Worker"], MANAGER: tokens["Manager"]},
-                nodes=tuple(self._see_node(each, engine, now) for each in self._engine.get("/nodes")),
-                services=tuple(self._see_services()),
+                nodes=tuple(self._see_node(each, engine, now, with_spark) for each in self._engine.get("/nodes")),
+                services=services,
                 network=self._see_network(),
                 secrets=tuple(each[:2] for each in self._see_secrets("rpc")),
                 history_tokens=tuple(each[:2] for each in history),
@@ -276,7 +278,17 @@ class Observer:
         except EngineError:
             return None
 
-    def _see_node(self, node: dict[str, Any], engine: Engine, now: float) -> Node:
+    def _see_nodes_with_spark(self, services: tuple[Service, ...]) -> frozenset[str]:
+        """Nodes whose Spark worker runs; the engine says so once the health check is content."""
+        names = [each.name for each in services if each.name.startswith("spark-worker")]
+        if not names:
+            return frozenset()
+        tasks = self._engine.get("/tasks", filters={"service": names, "desired-state": ["running"]}) or []
+        return frozenset(
+            str(task.get("NodeID")) for task in tasks if (task.get("Status") or {}).get("State") == "running"
+        )
+
+    def _see_node(self, node: dict[str, Any], engine: Engine, now: float, with_spark: frozenset[str]) -> Node:
         spec, status, manager = node["Spec"], node.get("Status") or {}, node.get("ManagerStatus") or {}
         resources = (node.get("Description") or {}).get("Resources") or {}
         address = str(status.get("Addr") or "")
@@ -297,13 +309,15 @@ class Observer:
             memory_mib=int(resources.get("MemoryBytes", 0)) // (1024 * 1024),
             age_seconds=now - _seconds(node.get("CreatedAt", "")),
             reachable=not manager or manager.get("Reachability") == "reachable",
+            runs_spark=node["ID"] in with_spark,
         )
 
-    def _see_services(self) -> list[Service]:
+    def _see_services(self, now: float) -> list[Service]:
         found = []
         for each in self._engine.get("/services", filters={"label": [SERVICE]}, status=True) or []:
             spec, status = each["Spec"], each.get("ServiceStatus") or {}
             running, wanted = int(status.get("RunningTasks", 0)), int(status.get("DesiredTasks", 0))
+            paused = (each.get("UpdateStatus") or {}).get("State") == "paused"
             found.append(
                 Service(
                     id=each["ID"],
@@ -313,7 +327,7 @@ class Observer:
                     running=running,
                     wanted=wanted,
                     trouble=self._see_trouble(spec["Name"]) if running < wanted else "",
-                    update_paused=(each.get("UpdateStatus") or {}).get("State") == "paused",
+                    paused_seconds=self._lasts(f"paused {spec['Name']}", paused and running >= wanted, now),
                 )
             )
         return found

@@ -11,6 +11,7 @@ from typing import Any
 from sparkvault_host.agent.model import (
     MASTER_URL,
     ORDINAL,
+    RUNS_SPARK,
     SERVICE,
     SIZE,
     SPEC_HASH,
@@ -304,7 +305,7 @@ def _history(frame: _Frame, token_name: str, token_id: str) -> dict[str, Any]:
         "spark-history",
         "submit",
         mode={"Replicated": {"Replicas": 1}},
-        constraints=["node.role==worker"],
+        constraints=["node.role==worker", f"node.labels.{RUNS_SPARK}==true"],
         command={"Hostname": "spark-history", "Args": ["history"]},
         environment=environment,
         memory_mib=1536,

@@ -175,7 +175,14 @@ def job_service(
                 "Condition": "on-failure" if spec.supervise else "none",
                 "MaxAttempts": SUPERVISED_ATTEMPTS if spec.supervise else 0,
             },
-            "Placement": {"Constraints": ["node.role==worker", "node.labels.sparkvault.verified==true"]},
+            # The second label is the agent's, where Spark's worker has run: the image is there.
+            "Placement": {
+                "Constraints": [
+                    "node.role==worker",
+                    "node.labels.sparkvault.verified==true",
+                    "node.labels.sparkvault.runs-spark==true",
+                ]
+            },
             "Networks": [{"Target": OVERLAY}],
             "LogDriver": {"Name": "local", "Options": {"max-size": "50m", "max-file": "2"}},
         },

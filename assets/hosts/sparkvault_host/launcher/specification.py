@@ -81,8 +81,13 @@ class Specification:
         return next((value for name, value in reversed(self.flags) if name == flag), None)
 
 
-def read_specification(content: bytes, job_id: str, tenants: frozenset[str], rules: Rules) -> Specification:
-    """Check everything. Raises RefusedSpecificationError with the first rule that is broken."""
+def read_specification(
+    content: bytes, job_id: str, tenants: frozenset[str], rules: Rules, target: str = "swarm"
+) -> Specification:
+    """Check everything; ``target``: what the job must be for.
+
+    Raises RefusedSpecificationError with the first rule that is broken.
+    """
     if len(content) > MAX_BYTES:
         raise RefusedSpecificationError("the whole", f"{len(content)} bytes, more than {MAX_BYTES}")
     try:
@@ -95,8 +100,8 @@ def read_specification(content: bytes, job_id: str, tenants: frozenset[str], rul
     job = _object(top.get("job"), "job", _JOB)
     if job.get("id") != job_id or not rules.is_job_id(job_id):
         raise RefusedSpecificationError("job.id", "not the id that the job was started by")
-    if job.get("target") != "swarm":
-        raise RefusedSpecificationError("job.target", "not 'swarm'")
+    if job.get("target") != target:
+        raise RefusedSpecificationError("job.target", f"not {target!r}")
     tenant = _text(job.get("tenant"), "job.tenant", _TENANT)
     if tenant not in tenants:
         raise RefusedSpecificationError("job.tenant", "no tenant of this cluster")

@@ -67,14 +67,14 @@ class Watch:
         self._clock = clock
         self._jobs: dict[str, Watched] = {}
         self._down_since: dict[str, float] = {}
-        self._searched = float("-inf")
+        self._next_search = float("-inf")
         self._known_ended: set[str] = set()
 
     def look(self) -> int:
         """Bring every job up to date; returns how many there are. Raises EngineError, AwsError."""
         if not self._leads():
             self._jobs.clear()
-            self._searched = float("-inf")
+            self._next_search = float("-inf")
             return 0
         # Before the services: whoever is cancelled afterwards is still among them.
         cancelled = self._cancelled()
@@ -91,16 +91,23 @@ class Watch:
             # It ended by itself while somebody asked for its end.
             start.remove_belongings(job_id, self._engine)
         self._jobs = {job: watched for job, watched in self._jobs.items() if job in there}
-        if self._clock() - self._searched > SEARCH_SECONDS:
-            self._searched = self._clock()
-            self._record_lost(there)
+        if self._clock() > self._next_search:
+            young = self._record_lost(there)
+            self._next_search = self._clock() + (SUBMISSION_SECONDS if young else SEARCH_SECONDS)
         return len(services)
 
-    def _record_lost(self, there: set[str]) -> None:
-        """A swarm that is made anew knows nothing of the jobs before it; whoever follows one must learn its end."""
+    def _record_lost(self, there: set[str]) -> bool:
+        """A swarm that is made anew knows nothing of the jobs before it; whoever follows one must learn its end.
+
+        Returns whether there are jobs too young to be judged.
+        """
+        young = False
         since = time.strftime("%Y%m%d", time.gmtime(time.time() - SEARCHED_SECONDS))
         for job_id in self._bucket.jobs(since):
-            if job_id in there or job_id in self._known_ended or _age(job_id) < SUBMISSION_SECONDS:
+            if job_id in there or job_id in self._known_ended:
+                continue
+            if _age(job_id) < SUBMISSION_SECONDS:
+                young = True
                 continue
             record = self._bucket.record(job_id) or {}
             mine = (record.get("spec") or {}).get("target") == "swarm"
@@ -111,6 +118,7 @@ class Watch:
                 record["started_at"] = record.get("started_at") or record["finished_at"]
                 self._bucket.write_record(job_id, str(record["spec"].get("tenant")), record)
             self._known_ended.add(job_id)
+        return young
 
     def _job(self, service: dict[str, Any], down: frozenset[str], cancelled: frozenset[str]) -> None:
         labels, name = service["Spec"]["Labels"], service["Spec"]["Name"]

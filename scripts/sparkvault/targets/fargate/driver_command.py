@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spark_constructs.fargate_sizes import FargateSize
-from spark_constructs.job_interface import FILE_PREFIX, JOB_TAG, SUBMITTER_TAG, TENANT_TAG
+from spark_constructs.job_interface import CONNECT_PORT, FILE_PREFIX, JOB_TAG, SUBMITTER_TAG, TENANT_TAG
 from sparkvault.errors import UsageError
 from sparkvault.targets.fargate.place import FargatePlace
 from sparkvault.targets.protocol import Language
@@ -19,6 +19,9 @@ OVERRIDES_MAX_CHARACTERS = 8192
 SPARK_BIN = "/opt/spark/bin"
 DRIVER_PROGRAM = "/opt/fargate/driver"
 SHELL_PROGRAM = "/opt/fargate/shell"
+
+#: Spark Connect's server (sbin/start-connect-server.sh), and how spark-submit is told to run a class of Spark itself.
+CONNECT_SERVER, NO_APPLICATION = "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"
 
 SHELLS: dict[Language, str] = {"python": "pyspark", "scala": "spark-shell", "sql": "spark-sql"}
 
@@ -84,6 +87,26 @@ def shell_command(language: Language, settings: Mapping[str, str], others: list[
     """What ECS Exec runs in a shell's container: one line, words quoted for a shell."""
     words = [SHELL_PROGRAM, f"{SPARK_BIN}/{SHELLS[language]}", "--master", master, *_confs(settings), *others]
     return " ".join(_quoted(word) for word in words)
+
+
+def connect_command(settings: Mapping[str, str], others: list[str], master: str, idle_seconds: int) -> list[str]:
+    """What the container of a Spark Connect server runs.
+
+    It listens on the task's loopback alone, asks for the token that the plugin makes of the job's secret, and ends when
+    nothing has run for so many seconds. Raises UsageError for settings that would undo that.
+    """
+    ours = {
+        "spark.connect.grpc.binding.address": "127.0.0.1",
+        "spark.connect.grpc.binding.port": str(CONNECT_PORT),
+        "spark.fargate.driver.idleTimeout": f"{idle_seconds}s",
+    }
+    for name in settings:
+        if name.startswith(("spark.connect.grpc.", "spark.connect.authenticate.")):
+            raise UsageError(
+                f"{name} is not for a person to set here", "leave it out: where the server listens is fixed"
+            )
+    flags = ["--master", master, *_confs({**settings, **ours}), *others]
+    return [DRIVER_PROGRAM, f"{SPARK_BIN}/spark-submit", *flags, "--class", CONNECT_SERVER, NO_APPLICATION]
 
 
 def environment(place: FargatePlace, tenant: str, job_id: str, ciphertext: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from spark_constructs.job_interface import JOB_TAG
 from spark_constructs.ports import BLOCK_MANAGER_PORT, DRIVER_PORT
 from sparkvault.errors import UsageError
 from sparkvault.targets.fargate.place import FargatePlace
+from sparkvault.targets.fargate.plugin_settings import check_plugin_settings
 
 #: Share of the heap that a driver or executor takes beside it, and the least in MiB (Spark's own defaults), and the
 #: share where Python workers run beside the JVM (Spark's default for such jobs on Kubernetes).
@@ -16,6 +17,13 @@ OVERHEAD_SHARE, PYTHON_OVERHEAD_SHARE, LEAST_OVERHEAD_MIB = 0.1, 0.4, 384
 
 #: Executors that a job starts with where it says nothing.
 INITIAL_EXECUTORS = 2
+
+#: How long an executor may idle. To let one go and start another costs about a minute: a start with the image's pull,
+#: and blocks that move. Who waits so long before letting go never pays over twice what the best would have paid.
+EXECUTOR_IDLE_SECONDS = 60
+
+#: The same where it holds cached data, which is lost with it and made anew; Spark itself would wait for ever.
+CACHED_EXECUTOR_IDLE_SECONDS = 1800
 
 #: Names that people know from SDK version 1, which Spark 4 has not; the task's role gives the credentials.
 _OLD_CREDENTIALS = "com.amazonaws.auth.DefaultAWSCredentialsProviderChain"
@@ -47,6 +55,7 @@ def driver_task(
     python: bool,
 ) -> DriverTask:
     """All settings of a job. ``given``: what the person set, flags included, which wins. Raises UsageError."""
+    check_plugin_settings(given)
     share = PYTHON_OVERHEAD_SHARE if python else OVERHEAD_SHARE
     tags = f"{JOB_TAG}={job_id}"
     own = f"s3a://{job_bucket}/tenants/{tenant}"
@@ -77,12 +86,8 @@ def driver_task(
     if python:
         settings |= {f"spark.{part}.memoryOverheadFactor": str(share) for part in ("driver", "executor")}
     if given.get("spark.executor.instances") is None and given.get("spark.dynamicAllocation.enabled") is None:
-        settings |= {
-            "spark.dynamicAllocation.enabled": "true",
-            "spark.dynamicAllocation.minExecutors": "0",
-            "spark.dynamicAllocation.initialExecutors": str(min(INITIAL_EXECUTORS, configured.max_executors)),
-            "spark.dynamicAllocation.shuffleTracking.enabled": "false",
-        }
+        initial = str(min(INITIAL_EXECUTORS, configured.max_executors))
+        settings |= {**to_zero(), "spark.dynamicAllocation.initialExecutors": initial}
     settings |= {"spark.dynamicAllocation.maxExecutors": str(configured.max_executors)}
     merged = settings | dict(given)
     notices = _old_names(merged)
@@ -95,6 +100,17 @@ def driver_task(
     _check_executors(merged, configured.max_executors)
     size, rounded = driver_size(merged, configured.driver)
     return DriverTask(merged, size, (*notices, *rounded))
+
+
+def to_zero() -> dict[str, str]:
+    """Executors go when they idle, all of them too: their shuffle blocks lie in the fallback storage."""
+    return {
+        "spark.dynamicAllocation.enabled": "true",
+        "spark.dynamicAllocation.minExecutors": "0",
+        "spark.dynamicAllocation.executorIdleTimeout": f"{EXECUTOR_IDLE_SECONDS}s",
+        "spark.dynamicAllocation.cachedExecutorIdleTimeout": f"{CACHED_EXECUTOR_IDLE_SECONDS}s",
+        "spark.dynamicAllocation.shuffleTracking.enabled": "false",
+    }
 
 
 def capacity_providers(capacity: FargateCapacity) -> str:

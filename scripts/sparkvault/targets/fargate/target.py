@@ -7,14 +7,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from spark_constructs.config import Deployment
-from spark_constructs.job_interface import JOB_TAG
+from spark_constructs.job_interface import CONNECT_DOCUMENT, CONNECT_PORT, JOB_TAG
+from spark_constructs.naming import document_name
 from sparkvault.account import Account
 from sparkvault.console import say
 from sparkvault.errors import NotAvailable, SparkvaultError, UsageError, WaitTimeout
 from sparkvault.jobs import JobRecord, JobSpec, JobState, checked_job_id, is_job_id, job_prefix, new_job_id
 from sparkvault.spark_submit import check_flags
+from sparkvault.targets.fargate.connect_client import find_program, kept_forward, run_client, wait_for_server
 from sparkvault.targets.fargate.driver_command import (
     DRIVER_PROGRAM,
+    connect_command,
     environment,
     job_command,
     run_task,
@@ -24,12 +27,14 @@ from sparkvault.targets.fargate.driver_command import (
 from sparkvault.targets.fargate.job_settings import DriverTask, driver_task
 from sparkvault.targets.fargate.place import FargatePlace, find_place
 from sparkvault.targets.fargate.tasks import DriverTasks, driver_state, exit_code_said
-from sparkvault.targets.fargate.wrapped_secret import wrapped_secret
+from sparkvault.targets.fargate.wrapped_secret import WrappedSecret, wrapped_secret
+from sparkvault.targets.local.interruption import interruptible, uninterrupted
 from sparkvault.targets.protocol import ClusterStatus, Component, Language, UiName
 from sparkvault.targets.remote import log_stream
 from sparkvault.targets.remote.job_bucket import JobBucket
+from sparkvault.targets.remote.sessions import Sessions
 from sparkvault.targets.remote.submission import Submission, check, check_shell
-from sparkvault.targets.remote.terminal_session import run_session
+from sparkvault.targets.remote.terminal_session import find_plugin, run_session
 
 #: Where applications and files may lie without being sent: S3, and the image.
 IN_PLACE = frozenset(("s3a", "local"))
@@ -38,9 +43,10 @@ IN_PLACE = frozenset(("s3a", "local"))
 LOOK_SECONDS = 2.0
 
 #: How long ECS may take to know a task, a shell to start (an image has to be pulled), a shell's container to end once
-#: the terminal is back, a cancelled driver to end.
+#: the terminal is back, a cancelled driver to end; a Spark Connect server to answer.
 MISSING_SECONDS = 60.0
 SHELL_SECONDS = 300.0
+CONNECT_SECONDS = 300.0
 SHELL_END_SECONDS = 20.0
 CANCEL_SECONDS = 240.0
 
@@ -89,7 +95,7 @@ class FargateTarget:
         task = self._settings(submission, flags.settings)
         files = f"s3a://{self._bucket.name}/{job_prefix(spec.id)}/files"
         command = job_command(submission, task.settings, flags.others, self._place.master, files)
-        return self._start(submission, task, "driver", command)
+        return self._start(submission, task, "driver", command)[0]
 
     def _settings(self, submission: Submission, given: dict[str, str]) -> DriverTask:
         spec = submission.spec
@@ -106,9 +112,12 @@ class FargateTarget:
             say(notice)
         return task
 
-    def _start(self, submission: Submission, task: DriverTask, kind: str, command: list[str]) -> JobRecord:
+    def _start(
+        self, submission: Submission, task: DriverTask, kind: str, command: list[str]
+    ) -> tuple[JobRecord, WrappedSecret]:
         spec, place, bucket = submission.spec, self._place, self._bucket
         key = task.settings.pop("spark.authenticate.kms.key", place.key_arn)
+        secret = wrapped_secret(self._account.client("kms"), key, spec.tenant, spec.id)
         request = run_task(
             place,
             tenant=spec.tenant,
@@ -116,7 +125,7 @@ class FargateTarget:
             job_id=spec.id,
             submitter=str(self._account.client("sts").get_caller_identity()["UserId"]),
             command=command,
-            variables=environment(place, spec.tenant, spec.id, self._secret(key, spec)) | {"SPARK_FARGATE_KEY": key},
+            variables=environment(place, spec.tenant, spec.id, secret.ciphertext) | {"SPARK_FARGATE_KEY": key},
             size=task.size,
             settings=task.settings,
             platform_version=self._deployment.fargate.platform_version,
@@ -134,10 +143,7 @@ class FargateTarget:
             raise
         record = record.model_copy(update={"host": started})
         bucket.write(record)
-        return record
-
-    def _secret(self, key: str, spec: JobSpec) -> str:
-        return wrapped_secret(self._account.client("kms"), key, spec.tenant, spec.id)
+        return record, secret
 
     def follow(self, job_id: str) -> Iterator[str]:
         """The driver's output, line by line without line ends, from its start until the job has ended."""
@@ -213,29 +219,18 @@ class FargateTarget:
             raise UsageError("streams other than a job's are not followed", "give a job's id, or leave out --follow")
         yield from log_stream.last_lines(self._account.client("logs"), self._place.log_group, stream, lines)
 
-    def shell(self, language: Language, spark_arguments: list[str]) -> int:
+    def shell(self, language: Language, spark_arguments: list[str], tenant: str) -> int:
         """A shell in a task of its own, entered through ECS Exec; the task ends with it. Returns its exit code."""
-        check_flags(spark_arguments)
-        spec = JobSpec(
-            id=new_job_id(),
-            target=self.name,
-            tenant=self._deployment.tenant_names()[0],
-            application=f"{language} shell",
-            spark_arguments=spark_arguments,
-        )
-        submission = check_shell(spec, language)
-        if submission.files:
-            raise UsageError("a shell takes no files of this machine", "put them into S3 and give s3a:// addresses")
-        flags = take_settings(submission.spec.spark_arguments)
-        task = self._settings(submission, flags.settings)
-        idle = self._deployment.fargate.shell_idle_timeout_minutes * 60
+        find_plugin()  # before anything costs
+        submission, task, others = self._interactive(f"{language} shell", language, spark_arguments, tenant)
+        spec = submission.spec
         # The container waits to be entered; unused for so long it ends by itself, whatever becomes of this process.
-        record = self._start(submission, task, "shell", [DRIVER_PROGRAM, "/opt/fargate/wait-for-shell", str(idle)])
+        wait = [DRIVER_PROGRAM, "/opt/fargate/wait-for-shell", str(self._idle_seconds)]
+        record, _ = self._start(submission, task, "shell", wait)
         say(f"shell {spec.id} is starting on {self.name}")
         try:
-            self._wait(spec.id, SHELL_SECONDS, "to start", lambda one: one.state is not JobState.SUBMITTED)
             started = self._wait_for_agent(record)
-            command = shell_command(language, task.settings, flags.others, self._place.master)
+            command = shell_command(language, task.settings, others, self._place.master)
             session = self._tasks.execute_command(started, "spark-shell", command)
             code = run_session(self._account, session["session"], self._exec_target(started))
             # The plugin does not say how the shell ended; its container does, as it ends with the shell.
@@ -245,6 +240,59 @@ class FargateTarget:
             return code
         finally:
             self.cancel(spec.id)
+
+    def connect(self, command: list[str], spark_arguments: list[str], tenant: str) -> int:
+        """A Spark Connect server in a task of its own, and a program of this machine that uses it; both end together.
+
+        The server listens on its task's loopback; Systems Manager forwards that port to one here, for the person who
+        started it alone. It asks for a token, made of the job's secret on both sides. Returns the program's exit code.
+        """
+        find_plugin()
+        words = find_program(command)
+        submission, task, others = self._interactive("connect shell", "python", spark_arguments, tenant)
+        spec = submission.spec
+        server = connect_command(task.settings, others, self._place.master, self._idle_seconds)
+        with interruptible():
+            record, secret = self._start(submission, task, "shell", server)
+            say(f"Spark Connect server {spec.id} is starting on {self.name}")
+            try:
+                target = self._exec_target(self._wait_for_agent(record))
+                document = document_name(self._deployment.cluster, CONNECT_DOCUMENT)
+                sessions = Sessions(self._account)
+                with kept_forward(lambda local: sessions.forward(target, document, CONNECT_PORT, local)[1]) as port:
+                    wait_for_server(port, CONNECT_SECONDS, lambda: self._still_runs(spec.id))
+                    idle = self._deployment.fargate.shell_idle_timeout_minutes
+                    say(f"SPARK_REMOTE leads {words[0]} to it; it ends with that, or after {idle} minutes without use")
+                    return run_client(words, f"sc://localhost:{port}/;token={secret.connect_token}")
+            finally:
+                with uninterrupted():
+                    self.cancel(spec.id)
+
+    @property
+    def _idle_seconds(self) -> int:
+        return self._deployment.fargate.shell_idle_timeout_minutes * 60
+
+    def _interactive(
+        self, what: str, language: Language, spark_arguments: list[str], tenant: str
+    ) -> tuple[Submission, DriverTask, list[str]]:
+        """What is run for a person who waits for it, its settings, and the flags that are none. Raises UsageError."""
+        check_flags(spark_arguments)
+        spec = JobSpec(
+            id=new_job_id(), target=self.name, tenant=tenant, application=what, spark_arguments=spark_arguments
+        )
+        submission = check_shell(spec, language)
+        if submission.files:
+            raise UsageError("a shell takes no files of this machine", "put them into S3 and give s3a:// addresses")
+        flags = take_settings(submission.spec.spark_arguments)
+        return submission, self._settings(submission, flags.settings), flags.others
+
+    def _still_runs(self, job_id: str) -> None:
+        record = self.job(job_id)
+        if record.state.ended:
+            raise SparkvaultError(
+                f"the Spark Connect server ended before it answered: {record.message or record.state}",
+                f"`sparkvault logs --target {self.name} {job_id}` shows why",
+            )
 
     def _wait_for_agent(self, record: JobRecord) -> str:
         """The task's id once ECS Exec's agent runs in it. Raises SparkvaultError, WaitTimeout."""

@@ -102,7 +102,7 @@ class LocalTarget:
         """Whether nothing more comes: the component is a job, and it has ended."""
         return component is not None and is_job_id(component) and self.store.read(component).state.ended
 
-    def shell(self, language: Language, spark_arguments: list[str]) -> int:
+    def shell(self, language: Language, spark_arguments: list[str], tenant: str) -> int:
         """An interactive shell on this terminal; returns its exit code. Raises UsageError, NotAvailable."""
         check_flags(spark_arguments)
         state = self.cluster.running()

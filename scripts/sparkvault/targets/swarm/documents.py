@@ -25,27 +25,32 @@ class LauncherFailedError(SparkvaultError):
 
 
 class Documents:
-    """The documents ``<cluster>-job.<tenant>.*``, ``<cluster>-view.*`` and ``<cluster>-host.*``."""
+    """The documents ``<cluster>-job.<tenant>.*``, ``<cluster>-view.*`` and ``<cluster>-host.*``.
 
-    def __init__(self, account: Account, cluster: str) -> None:
+    ``family``: what stands before them on another target than the swarm; ``group``: whose hosts run them.
+    """
+
+    def __init__(self, account: Account, cluster: str, *, family: str = "", group: str = "managers") -> None:
         self._account = account
         self._cluster = cluster
+        self._family = family
+        self._group = group
         self._ssm = account.client("ssm")
 
     def name(self, short: str) -> str:
         """Full name of a document: ``view.status`` → ``<cluster>-view.status``."""
-        return document_name(self._cluster, short)
+        return document_name(self._cluster, self._family + short)
 
     def managers(self) -> list[str]:
         """Ids of the managers in service. Raises NotAvailable where there is none."""
-        group = auto_scaling_group_name(self._cluster, "managers")
+        group = auto_scaling_group_name(self._cluster, self._group)
         found = self._account.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])
         groups = found["AutoScalingGroups"]
         if not groups:
             raise NotAvailable(f"group {group} is not deployed", "run `sparkvault deploy`")
         serving = [host["InstanceId"] for host in groups[0]["Instances"] if host["LifecycleState"] == "InService"]
         if not serving:
-            raise NotAvailable(f"no manager of {group} is in service", "wait a little; `sparkvault status` shows them")
+            raise NotAvailable(f"no host of {group} is in service", "wait a little; `sparkvault status` shows them")
         return serving
 
     def run(self, short: str, job_id: str | None = None, *, seconds: float = COMMAND_SECONDS) -> str:

@@ -16,16 +16,24 @@ POLL_SECONDS = 2.0
 
 
 class HostGroups:
-    """Managers and workers of one deployment."""
+    """Managers and workers of one deployment; or those of another target by the names of its stack and groups."""
 
-    def __init__(self, account: Account, deployment: Deployment) -> None:
+    def __init__(
+        self,
+        account: Account,
+        deployment: Deployment,
+        *,
+        target: str = "swarm",
+        kinds: tuple[str, str] = ("managers", "workers"),
+    ) -> None:
         self._account = account
         self._deployment = deployment
-        self._names = [auto_scaling_group_name(deployment.cluster, kind) for kind in ("managers", "workers")]
+        self._target = target
+        self._names = [auto_scaling_group_name(deployment.cluster, kind) for kind in kinds]
 
     def components(self) -> list[Component]:
         """The stack, each group, each host. Raises NotAvailable where nothing is deployed."""
-        stack = stack_name(self._deployment.cluster, "swarm")
+        stack = stack_name(self._deployment.cluster, self._target)
         state = self._stack_status(stack)
         found = [
             Component(stack, "stack", state.lower(), not state.endswith("_FAILED") and state != "ROLLBACK_COMPLETE")
@@ -66,7 +74,7 @@ class HostGroups:
         if not least <= workers <= most:
             raise UsageError(
                 f"{workers} workers: group {name} takes {least} to {most}",
-                "change hosts.workers.min or max, and deploy",
+                "change hosts.workers.min or max, and deploy" if self._target == "swarm" else "ask for one of these",
             )
         try:
             self._account.client("autoscaling").set_desired_capacity(

@@ -16,11 +16,11 @@ from sparkvault.jobs import JobRecord, JobSpec, JobState, checked_job_id, is_job
 from sparkvault.targets.protocol import ClusterStatus, Component, Language, UiName
 from sparkvault.targets.remote import log_stream
 from sparkvault.targets.remote.job_bucket import JobBucket
+from sparkvault.targets.remote.sessions import Sessions
 from sparkvault.targets.remote.submission import Submission, check, check_shell
 from sparkvault.targets.remote.terminal_session import find_plugin
 from sparkvault.targets.swarm.documents import DeniedError, Documents, LauncherFailedError
 from sparkvault.targets.swarm.groups import HostGroups
-from sparkvault.targets.swarm.sessions import Sessions
 
 #: How often a job's record is read while its output is followed, in seconds.
 RECORD_SECONDS = 2.0
@@ -127,13 +127,13 @@ class SwarmTarget:
         if follow:
             raise UsageError("streams other than a job's are not followed", "give a job's id, or leave out --follow")
 
-    def shell(self, language: Language, spark_arguments: list[str]) -> int:
+    def shell(self, language: Language, spark_arguments: list[str], tenant: str) -> int:
         """An interactive shell on this terminal, in a container of its own in the cluster; returns its exit code."""
         find_plugin()
         spec = JobSpec(
             id=new_job_id(),
             target=self.name,
-            tenant=self._deployment.tenant_names()[0],
+            tenant=tenant,
             application=f"{language} shell",
             spark_arguments=spark_arguments,
         )

@@ -175,7 +175,8 @@ final class Allocator(ecs: Ecs, conf: FargateConf, applicationId: String, launch
     callers.shutdown()
     callers.awaitTermination(LastCallsSeconds, TimeUnit.SECONDS)
     val deadline = now + conf.millis(Settings.ShutdownTimeout)
-    var left = round(synchronized(fleet.tasks), everyone = false)
+    val confirmed = synchronized(fleet.launches.values.filter(_.uncertain)).flatMap(confirm(_, deadline))
+    var left = round(synchronized(fleet.tasks) ++ confirmed, everyone = false)
     val grace = now + SelfEndingMs
     while (left.nonEmpty && now < deadline) {
       Thread.sleep(ClosingRoundMs)
@@ -186,6 +187,24 @@ final class Allocator(ecs: Ecs, conf: FargateConf, applicationId: String, launch
         s"(${Settings.DriverTimeout.name}); see `aws ecs list-tasks --cluster ${conf.cluster} --started-by $applicationId`")
     }
   }
+
+  /**
+   * The tasks of a launch whose answer got lost. ListTasks may not show them yet; RunTask under the same token names them
+   * (what never happened happens now, and is stopped with the rest).
+   */
+  private def confirm(launch: PendingLaunch, deadline: Long): Seq[(String, FleetTask)] =
+    Try(ecs.run(launchOf(launch.profile), launch.token, launch.count)) match {
+      case Success(Launched(arns, _)) => arns.map(arn => arn -> FleetTask(arn, 0, launch.profile, now, Phase.Starting))
+      case Failure(refused: EcsRefused) if retried(refused.problem) && now < deadline =>
+        Thread.sleep(ClosingRoundMs)
+        confirm(launch, deadline)
+      case Failure(error) =>
+        log.error(s"what became of launch ${launch.token} is not known: ${error.getMessage}")
+        Nil
+    }
+
+  private def retried(problem: LaunchProblem): Boolean =
+    problem == LaunchProblem.Unknown || problem == LaunchProblem.Throttled
 
   /** One look at what is there, and StopTask for it; answers what is not over yet (or what cannot be known). */
   private def round(known: Map[String, FleetTask], everyone: Boolean): Map[String, FleetTask] = {

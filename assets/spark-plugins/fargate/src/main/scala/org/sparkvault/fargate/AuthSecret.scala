@@ -5,6 +5,9 @@ import java.nio.charset.StandardCharsets.UTF_8
 import java.time.Duration
 import java.util.Base64
 
+import javax.crypto.Mac
+import javax.crypto.spec.SecretKeySpec
+
 import scala.jdk.CollectionConverters._
 
 import software.amazon.awssdk.core.SdkBytes
@@ -70,6 +73,16 @@ final case class AuthSecret(region: String, key: String, tenant: String, applica
 }
 
 object AuthSecret {
+
+  /**
+   * What a Spark Connect server asks its clients for. Whoever made the secret can make it too, so that it need not travel;
+   * HMAC-SHA-256 (RFC 2104), so that it tells nothing of the secret.
+   */
+  def connectToken(secret: String): String = {
+    val mac = Mac.getInstance("HmacSHA256")
+    mac.init(new SecretKeySpec(secret.getBytes(UTF_8), "HmacSHA256"))
+    mac.doFinal("spark-connect".getBytes(UTF_8)).map(byte => f"$byte%02x").mkString
+  }
 
   /** Bytes that are text stay as they are (`wrap`); random ones become base64 (`fresh`). */
   private def text(bytes: Array[Byte]): String = {

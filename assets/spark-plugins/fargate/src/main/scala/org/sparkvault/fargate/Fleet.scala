@@ -51,8 +51,13 @@ object Phase {
 final case class FleetTask(arn: String, executorId: Int, profile: Int, launchedAt: Long, phase: Phase,
     missingSince: Option[Long] = None)
 
-/** A RunTask call without a final answer: on its way (`dueAt` is empty), or to be sent again then. */
-final case class PendingLaunch(token: String, profile: Int, count: Int, attempt: Int, dueAt: Option[Long])
+/**
+ * A RunTask call without a final answer: on its way (`dueAt` is empty), or to be sent again then.
+ *
+ * @param uncertain whether an answer got lost: there may be tasks of it that nobody knows
+ */
+final case class PendingLaunch(token: String, profile: Int, count: Int, attempt: Int, dueAt: Option[Long],
+    uncertain: Boolean = false)
 
 /** Why a RunTask call did not go through. */
 sealed trait LaunchProblem
@@ -219,7 +224,7 @@ final case class Fleet(
     launches.get(token).fold((this, Seq.empty[Action])) { launch =>
       problem match {
         case LaunchProblem.Throttled => (again(launch, now).copy(rate = rate.throttled(now)), Nil)
-        case LaunchProblem.Unknown => (again(launch, now), Nil)
+        case LaunchProblem.Unknown => (again(launch.copy(uncertain = true), now), Nil)
         case other => copy(launches = launches - token).later(other, now)
       }
     }

@@ -113,6 +113,8 @@ object Settings {
     "At the end, so long every task is stopped and waited for.")(time(1000, 3600000))
   val DriverTimeout: Setting = setting("executor.driverTimeout", "time", "120s",
     "An executor that cannot reach its driver for so long ends itself.")(time(1000, 3600000))
+  val IdleTimeout: Setting = setting("driver.idleTimeout", "time", "0s",
+    "A driver that has run nothing for so long ends itself, for Spark Connect servers; `0s`: never.")(time(0, 86400000))
   val Insecure: Setting = setting("insecure", "true | false", "false",
     "Run without authentication and encryption. For experiments with data that anybody may read.")(one("true", "false"))
   val Key: Setting = Setting("spark.authenticate.kms.key", "key id, alias or ARN", "",
@@ -124,7 +126,7 @@ object Settings {
   val all: Seq[Setting] = Seq(Image, TaskDefinition, Container, SparkHome, ClassPath, Cluster, DriverSubnets, DriverGroups,
     DriverRole, Subnets, Groups, Role, ExecutionRole, Tenant, Capacity, Architecture, Platform, Storage, StopTimeout, Tags,
     LogGroup, LogPrefix, AllocateInterval, PendingMax, ReportInterval, LaunchTimeout, MaxFailures, MissingTimeout,
-    ReasonTimeout, KillGrace, ShutdownTimeout, DriverTimeout, Insecure, Key, Ciphertext)
+    ReasonTimeout, KillGrace, ShutdownTimeout, DriverTimeout, IdleTimeout, Insecure, Key, Ciphertext)
 
   /** The parts of a list such as `a, b`. */
   def list(value: String): Seq[String] = value.split(",").map(_.trim).filter(_.nonEmpty).toSeq

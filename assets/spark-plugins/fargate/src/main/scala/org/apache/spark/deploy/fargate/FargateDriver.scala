@@ -12,6 +12,8 @@ import org.apache.spark.scheduler.cluster.fargate.FargateClusterManager
  */
 object FargateDriver {
 
+  private val ConnectServer = "org.apache.spark.sql.connect.service.SparkConnectServer"
+
   def main(arguments: Array[String]): Unit = {
     val asked = SubmitArguments.settings(arguments.toList)
     val tenant = sys.env.getOrElse("SPARK_FARGATE_TENANT", asked.getOrElse(Settings.Tenant.name, Settings.Tenant.default))
@@ -28,7 +30,9 @@ object FargateDriver {
       val key = sys.env.get("SPARK_FARGATE_KEY").orElse(asked.get(Settings.Key.name))
       val region = sys.env.get("SPARK_FARGATE_REGION").orElse(asked.get("--master").flatMap(FargateDriver.region))
       (key, region) match {
-        case (Some(key), Some(region)) => unlock(AuthSecret(region, key, tenant, application))
+        case (Some(key), Some(region)) =>
+          val secret = unlock(AuthSecret(region, key, tenant, application))
+          if (asked.get("--class").contains(ConnectServer)) put("spark.connect.authenticate.token", AuthSecret.connectToken(secret))
         case _ => end(s"${Settings.Key.name} and a master spark-fargate://REGION/CLUSTER are needed: " +
             s"the secret between driver and executors travels under that key (or ${Settings.Insecure.name}=true)")
       }
@@ -36,7 +40,7 @@ object FargateDriver {
     SparkSubmit.main(arguments)
   }
 
-  private def unlock(wrapped: AuthSecret): Unit =
+  private def unlock(wrapped: AuthSecret): String =
     try {
       val (secret, ciphertext) = sys.env.get("SPARK_FARGATE_CIPHERTEXT") match {
         case Some(ciphertext) => (wrapped.unwrap(ciphertext), ciphertext)
@@ -45,6 +49,7 @@ object FargateDriver {
       put("spark.authenticate.secret", secret)
       put(Settings.Key.name, wrapped.key)
       put(Settings.Ciphertext.name, ciphertext)
+      secret
     } catch { case refused: SecretRefused => end(refused.getMessage) }
 
   private def region(master: String): Option[String] =

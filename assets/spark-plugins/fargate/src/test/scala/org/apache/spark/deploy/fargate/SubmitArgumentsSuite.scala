@@ -12,7 +12,8 @@ class SubmitArgumentsSuite extends AnyFunSuite {
   }
 
   test("an application's arguments are its own") {
-    assert(settings("--master", "m", "--class", "C", "app.jar", "--conf", "spark.fargate.insecure=true") == Map("--master" -> "m"))
+    assert(settings("--master", "m", "--class", "C", "app.jar", "--conf", "spark.fargate.insecure=true") ==
+      Map("--master" -> "m", "--class" -> "C"))
   }
 
   test("flags without a value do not swallow the next word") {

@@ -4,7 +4,7 @@ import scala.concurrent.Future
 import scala.util.control.NonFatal
 
 import com.codahale.metrics.{Gauge, MetricRegistry}
-import org.sparkvault.fargate.{Allocator, AllocatorListener, AuthSecret, Counters, Ecs, Ending, FargateConf, FargateSize, Settings, TaskLaunch}
+import org.sparkvault.fargate.{Allocator, AllocatorListener, AuthSecret, Counters, Ecs, Ending, FargateConf, FargateSize, IdleWatch, Settings, TaskLaunch}
 import org.slf4j.LoggerFactory
 
 import org.apache.spark.SparkContext
@@ -54,6 +54,7 @@ private[spark] class FargateSchedulerBackend(
         override def onExecutorAdded(added: SparkListenerExecutorAdded): Unit =
           added.executorId.toIntOption.foreach(allocator.registered)
       })
+      endWhenIdle(fargate.millis(Settings.IdleTimeout))
       sc.env.metricsSystem.registerSource(new FargateSource(allocator))
       allocator.want(Map(profile.id -> initialExecutors))
       allocator.start()
@@ -61,6 +62,16 @@ private[spark] class FargateSchedulerBackend(
       case NonFatal(error) =>
         release()
         throw error
+    }
+  }
+
+  /** The process ends as after its last line: its shutdown hooks stop the application, and that its tasks. */
+  private def endWhenIdle(limitMs: Long): Unit = if (limitMs > 0) {
+    val idle = new IdleWatch(limitMs)
+    sc.addSparkListener(idle)
+    idle.watch(!stopping) {
+      say.warn(s"Nothing has run for ${limitMs / 1000} seconds (${Settings.IdleTimeout.name}): this driver ends")
+      System.exit(0)
     }
   }
 

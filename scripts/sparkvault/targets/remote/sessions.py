@@ -17,7 +17,7 @@ FORWARD_SECONDS = 30.0
 
 
 class Sessions:
-    """Starts sessions with the cluster's session documents."""
+    """Starts sessions with the cluster's session documents, on hosts and in tasks."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -32,13 +32,16 @@ class Sessions:
         finally:
             self._end(session)
 
-    def forward(self, instance: str, document: str, port: int) -> tuple[int, subprocess.Popen[bytes]]:
+    def forward(
+        self, instance: str, document: str, port: int, local: int | None = None
+    ) -> tuple[int, subprocess.Popen[bytes]]:
         """A local port that leads to a port of the host's loopback, and the process that keeps it.
 
-        Raises NotAvailable, SparkvaultError, WaitTimeout.
+        ``instance``: a host's id, or a task's as Systems Manager names it. ``local``: a certain port of this machine,
+        any by default. Raises NotAvailable, SparkvaultError, WaitTimeout.
         """
         find_plugin()
-        local = free_port()
+        local = local or free_port()
         parameters = {"portNumber": [str(port)], "localPortNumber": [str(local)]}
         command, environment, session = self._started(instance, document, parameters)
         process = subprocess.Popen(
@@ -67,9 +70,7 @@ class Sessions:
         except ClientError as error:
             code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
             if code == "TargetNotConnected":
-                raise NotAvailable(
-                    f"host {instance} is not connected to Systems Manager", "try again shortly"
-                ) from error
+                raise NotAvailable(f"{instance} is not connected to Systems Manager", "try again shortly") from error
             raise SparkvaultError(f"no session with document {document}: {message}") from error
         answer.pop("ResponseMetadata", None)
         command, environment = plugin_command(self._account, answer, request, self._ssm.meta.endpoint_url)
