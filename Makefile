@@ -21,7 +21,7 @@ demo: ## deploy into an emulated AWS and run a real Spark job (TARGET=local for 
 test: lint ## all checks, as CI runs them
 	@$(RUN) -m sparkvault.plugins
 	@$(RUN) -m emulation.ec2 images
-	@$(RUN) -m pytest --numprocesses 2 --dist loadfile
+	@$(RUN) -m pytest --numprocesses 2 --dist loadfile --durations 25
 
 test-faults: ## the long campaigns: every kill point, every seed
 	@$(PYTHON) scripts/set_up.py --quiet --machine
