@@ -201,8 +201,13 @@ def test_a_specification_of_another_tenant_is_not_started(analyst: Analyst) -> N
     """Neither one that another tenant has put, nor one of the submitter's own that names another tenant."""
     job = new_job_id()
     where = {"Bucket": bucket(analyst.cluster), "Key": f"jobs/{job}/spec.json"}
-    analyst.cluster.aws.client("s3").put_object(**where, Body=b"{}", Tagging=f"sparkvault:tenant={OTHER}")
+    s3 = analyst.cluster.aws.client("s3")
+    s3.put_object(**where, Body=b"{}", Tagging=f"sparkvault:tenant={OTHER}")
+    record = where | {"Key": f"jobs/{job}/record.json"}
+    s3.put_object(**record, Body=b'{"state": "submitted"}', Tagging=f"sparkvault:tenant={OTHER}")
     assert "not put by a submitter of tenant default" in refusal(analyst, job)
+    assert s3.get_object(**record)["Body"].read() == b'{"state": "submitted"}'
+    assert s3.get_object_tagging(**record)["TagSet"] == [{"Key": "sparkvault:tenant", "Value": OTHER}]
     job = new_job_id()
     content = {"version": 1, "job": {"id": job, "target": "swarm", "tenant": OTHER}, "kind": "python", "files": []}
     where["Key"] = f"jobs/{job}/spec.json"

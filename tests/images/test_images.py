@@ -65,10 +65,16 @@ def test_what_is_wrong_is_said_and_nothing_starts(
 def test_every_component_is_in_the_bill_of_materials(engine: Engine, submit_image: str) -> None:
     client = engine.client()
     script = "cat /usr/share/sparkvault/sbom.json; echo; ls /opt/spark/jars | wc -l; dpkg-query -W | wc -l"
-    told = client.containers.run(
-        submit_image, ["-c", script], entrypoint="/bin/bash", network_mode="none", remove=True, **HARDENED
+    container = client.containers.run(
+        submit_image, ["-c", script], entrypoint="/bin/bash", network_mode="none", detach=True, **HARDENED
     )
-    client.close()
+    try:
+        # Asked for at its end: what is followed while it runs may lose its last lines.
+        assert container.wait(timeout=60)["StatusCode"] == 0
+        told = container.logs()
+    finally:
+        container.remove(force=True)
+        client.close()
     text, _, rest = told.decode().partition("\n}\n")
     bill = json.loads(text + "\n}")
     jars, packages = map(int, rest.split())

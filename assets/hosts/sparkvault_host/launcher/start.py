@@ -39,18 +39,19 @@ def submit(job_id: str, tenant: str, identity: HostIdentity, engine: EngineApi, 
     The specification must be of the tenant in whose name it is started: by what it says, and by the tag with which it
     was put, for S3 lets nobody put that but the tenant's submitters.
 
-    Raises RefusedSpecificationError (and records it) for a specification that breaks a rule, LauncherError, AwsError,
-    EngineError where the cluster cannot run it now.
+    Raises RefusedSpecificationError for a specification that breaks a rule (and records it, where the job is this
+    tenant's), LauncherError, AwsError, EngineError where the cluster cannot run it now.
     """
     bucket = JobBucket(identity.job_bucket)
     record = bucket.record(job_id)
     if record is not None and record.get("state") in _ENDED:
         raise LauncherError(f"job {job_id} has ended already; an id is used once")
     given = cluster.deployed(identity)
+    content = bucket.specification(job_id)
+    if bucket.tenant(job_id) != tenant:
+        # Nothing is recorded: the record is not this tenant's to change.
+        raise RefusedSpecificationError("the whole", f"not put by a submitter of tenant {tenant}")
     try:
-        content = bucket.specification(job_id)
-        if bucket.tenant(job_id) != tenant:
-            raise RefusedSpecificationError("the whole", f"not put by a submitter of tenant {tenant}")
         spec = read_specification(content, job_id, cluster.tenants(given.desired) & {tenant}, rules)
         around = cluster.surroundings(identity, engine, given, job_id)
         command = spark_command(spec, around)

@@ -4,6 +4,7 @@ import java.net.URI
 import java.time.Duration
 
 import scala.jdk.CollectionConverters._
+import scala.util.Random
 
 import software.amazon.awssdk.awscore.exception.AwsServiceException
 import software.amazon.awssdk.core.client.config.ClientOverrideConfiguration
@@ -83,16 +84,28 @@ final class Ecs(conf: FargateConf, applicationId: String) extends AutoCloseable 
   }
 
   /** RegisterTaskDefinition; answers its ARN. Throws EcsRefused. */
-  def register(request: RegisterTaskDefinitionRequest): String = call("RegisterTaskDefinition") {
+  def register(request: RegisterTaskDefinitionRequest): String = patiently(12, "RegisterTaskDefinition") {
     client.registerTaskDefinition(request).taskDefinition().taskDefinitionArn()
   }
 
   /** DeregisterTaskDefinition. Throws EcsRefused. */
-  def deregister(arn: String): Unit = call("DeregisterTaskDefinition") {
+  def deregister(arn: String): Unit = patiently(5, "DeregisterTaskDefinition") {
     client.deregisterTaskDefinition((request: DeregisterTaskDefinitionRequest.Builder) => {
       request.taskDefinition(arn); ()
     })
     ()
+  }
+
+  /** For calls that no loop repeats: so often at most, with growing pauses, while ECS throttles. */
+  private def patiently[T](attempts: Int, name: String)(body: => T): T = {
+    def attempt(left: Int, pauseMs: Long): T =
+      try call(name)(body)
+      catch {
+        case refused: EcsRefused if refused.problem == LaunchProblem.Throttled && left > 1 =>
+          Thread.sleep(pauseMs / 2 + Random.nextLong(pauseMs / 2 + 1))
+          attempt(left - 1, math.min(2 * pauseMs, Ecs.MostPauseMs))
+      }
+    attempt(attempts, Ecs.FirstPauseMs)
   }
 
   override def close(): Unit = client.close()
@@ -110,6 +123,9 @@ final class Ecs(conf: FargateConf, applicationId: String) extends AutoCloseable 
 }
 
 object Ecs {
+  private val FirstPauseMs = 200L
+  private val MostPauseMs = 5000L
+
 
   private val NoRoomSigns = Seq("apacity is unavailable", "limit on the number of", "free addresses", "FreeAddresses",
     "RESOURCE:", "nsufficient", "network interface", "capacity")
