@@ -3,10 +3,12 @@
 import jsii
 from aws_cdk import CfnOutput, Environment, Fn, RemovalPolicy, Stack, Tags
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from spark_constructs.config import Deployment
-from spark_constructs.naming import stack_name
+from spark_constructs.naming import bucket_name, log_group_name, stack_name
 
 
 class SparkvaultStack(Stack):
@@ -60,6 +62,16 @@ class SparkvaultStack(Stack):
     def availability_zones(self) -> list[str]:
         """The zones, without asking AWS: the CDK's own answer needs credentials where the environment is explicit."""
         return self._zones
+
+    def job_bucket(self) -> s3.IBucket:
+        """The deployment's, by name, not by an export: templates then say what they mean to whoever reads them."""
+        return s3.Bucket.from_bucket_name(
+            self, "Jobs", bucket_name(self.deployment.cluster, "jobs", self.account, self.region)
+        )
+
+    def log_group(self, target: str) -> logs.ILogGroup:
+        """That target's, by name as well."""
+        return logs.LogGroup.from_log_group_name(self, "Logs", log_group_name(self.deployment.cluster, target))
 
     def output(self, name: str, value: str, description: str) -> None:
         """A named and documented output of the stack, which the command line reads."""

@@ -1,7 +1,6 @@
 """The stack of target fargate: everything that Spark's drivers and executors need as Fargate tasks."""
 
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
@@ -15,7 +14,7 @@ from spark_constructs.fargate_cluster import (
 )
 from spark_constructs.fargate_connect import ConnectDocument
 from spark_constructs.images import NOT_PUBLISHED
-from spark_constructs.naming import bucket_name, ecs_cluster_name, image_parameter, log_group_name
+from spark_constructs.naming import ecs_cluster_name, image_parameter, log_group_name
 from spark_constructs.permissions import Permission
 from spark_constructs.security_groups import FargateSecurityGroups, SecurityGroupsProps
 from spark_constructs.tenant_permissions import tenant_permissions
@@ -66,11 +65,9 @@ class FargateStack(SparkvaultStack):
                 gateway_prefix_lists=tuple(deployment.network.gateway_prefix_lists),
             ),
         )
-        self._jobs = s3.Bucket.from_bucket_name(
-            self, "Jobs", bucket_name(deployment.cluster, "jobs", self.account, self.region)
-        )
+        self._jobs = self.job_bucket()
         configured = deployment.fargate
-        log_group = logs.LogGroup.from_log_group_name(self, "Logs", log_group_name(deployment.cluster, "fargate"))
+        log_group = self.log_group("fargate")
         self.fargate = SparkFargateCluster(
             self,
             "Fargate",

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from aws_cdk import aws_logs as logs
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from spark_constructs.access_policies import AccessPolicies, AccessPoliciesProps
@@ -11,7 +9,7 @@ from spark_constructs.config import Deployment, Disks, memory_mib
 from spark_constructs.host_group import HostDisks, SpotShare
 from spark_constructs.host_group_guards import EnclaveReservation
 from spark_constructs.job_documents import JobDocuments, JobDocumentsProps
-from spark_constructs.naming import bucket_name, log_group_name
+from spark_constructs.naming import log_group_name
 from spark_constructs.swarm import Swarm, SwarmManagers, SwarmProps, SwarmSettings, SwarmWorkers
 from spark_constructs.tenant_roles import TenantAccess
 from stacks.base import SparkvaultStack
@@ -49,11 +47,7 @@ class SwarmStack(SparkvaultStack):
         self.add_stack_dependency(images)
         self.add_stack_dependency(storage)
         key = storage.storage.key
-        # By name, not by an export: policies and user data then say what they mean to whoever reads the template.
-        log_group = logs.LogGroup.from_log_group_name(self, "Logs", log_group_name(deployment.cluster, "swarm"))
-        job_bucket = s3.Bucket.from_bucket_name(
-            self, "Jobs", bucket_name(deployment.cluster, "jobs", self.account, self.region)
-        )
+        log_group, job_bucket = self.log_group("swarm"), self.job_bucket()
         self.swarm = Swarm(
             self,
             "Swarm",

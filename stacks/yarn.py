@@ -1,13 +1,10 @@
 """The stack of target yarn: its hosts, its tenants' roles, and the policies of the people who use them."""
 
-from aws_cdk import aws_logs as logs
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from spark_constructs.access_policies import AccessPolicies, AccessPoliciesProps
 from spark_constructs.config import Deployment, YarnGroup, memory_mib
 from spark_constructs.job_documents import JobDocuments, JobDocumentsProps
-from spark_constructs.naming import bucket_name, log_group_name
 from spark_constructs.security_groups import SecurityGroupsProps, YarnSecurityGroups
 from spark_constructs.tenant_roles import TenantAccess
 from spark_constructs.yarn_archives import archives
@@ -57,10 +54,7 @@ class YarnStack(SparkvaultStack):
             ),
         )
         key = storage.storage.key
-        log_group = logs.LogGroup.from_log_group_name(self, "Logs", log_group_name(deployment.cluster, "yarn"))
-        job_bucket = s3.Bucket.from_bucket_name(
-            self, "Jobs", bucket_name(deployment.cluster, "jobs", self.account, self.region)
-        )
+        log_group, job_bucket = self.log_group("yarn"), self.job_bucket()
         configured = deployment.yarn
         pinned = {kind: YarnArchive(each.name, each.sha512) for kind, each in archives(deployment).items()}
         self.yarn = YarnCluster(

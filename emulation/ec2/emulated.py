@@ -108,6 +108,7 @@ class EmulatedEc2:
         self._engine = engine
         self._options = MachineOptions(disk_mib=disk_mib, enclave_memory_mib=enclave_memory_mib)
         self._enclaves = enclaves
+        self._hypervisor: Hypervisor | None = None
         self._registry: ImageRegistry | None = None
         self._grace = grace_seconds
         self._state_file = state_file
@@ -134,9 +135,9 @@ class EmulatedEc2:
     @property
     def enclave_root(self) -> Path:
         """Certificate of the simulated root that hosts' enclaves prove themselves by. Raises `Ec2EmulationError`."""
-        if self._options.hypervisor is None:
+        if self._hypervisor is None:
             raise Ec2EmulationError("no enclaves run on these hosts: they were not started with enclaves='vm'")
-        return self._options.hypervisor.root
+        return self._hypervisor.root
 
     @property
     def aws(self) -> Aws:
@@ -151,8 +152,8 @@ class EmulatedEc2:
         image = host_image(client)
         self._folder = Path(tempfile.mkdtemp(prefix="emulated-ec2-"))
         if self._enclaves == "vm":
-            self._options = replace(self._options, hypervisor=Hypervisor(self._folder / "enclaves"))
-        machines = Machines(client, image, self._owner, self._folder)
+            self._hypervisor = Hypervisor(self._folder / "enclaves")
+        machines = Machines(client, image, self._owner, self._folder, self._hypervisor)
         self._registry = ImageRegistry(
             self._aws,
             self._aws.account_id,
@@ -180,8 +181,8 @@ class EmulatedEc2:
             with contextlib.suppress(Ec2EmulationError):
                 self._control.detach()
             booter.stop()
-        if self._options.hypervisor is not None:
-            self._options.hypervisor.stop()
+        if self._hypervisor is not None:
+            self._hypervisor.stop()
         if self._registry is not None:
             self._registry.stop()
         if self._folder is not None:

@@ -50,19 +50,20 @@ class MachineOptions:
     """Memory that a host has for enclaves; None: 4096 for hosts that are enabled for enclaves."""
     registries: Mapping[str, bytes] = field(default_factory=dict)
     """Names of registries that answer beside the AWS endpoints → PEM of the authority that hosts trust for them."""
-    hypervisor: Hypervisor | None = None
-    """Runs enclaves of hosts that are enabled for them; None: such hosts reserve for enclaves and can run none."""
 
 
 class Machines:
     """The containers of one emulation, in one engine."""
 
-    def __init__(self, client: docker.DockerClient, image: str, owner: str, folder: Path) -> None:
+    def __init__(
+        self, client: docker.DockerClient, image: str, owner: str, folder: Path, hypervisor: Hypervisor | None = None
+    ) -> None:
+        """`hypervisor` runs enclaves of hosts that are enabled for them; without one they can only reserve for them."""
         self._client = client
         self._image = image
         self._owner = owner
         self._folder = folder
-        self._hypervisor: Hypervisor | None = None
+        self._hypervisor = hypervisor
 
     def create(self, instance: Mapping[str, Any], network: VpcNetwork, options: MachineOptions) -> None:
         """Make the host of an instance, unless it is there."""
@@ -74,9 +75,10 @@ class Machines:
         volume, binds = ["/var/lib/docker"], []
         if options.disk_mib is not None:
             volume, binds = [], [f"{self._new_disk(instance['id'], options.disk_mib)}:/var/lib/docker"]
-        if instance["enclaves"] and options.hypervisor is not None:
-            binds.append(f"{options.hypervisor.attach(instance['id'])}:{HOST_FOLDER}")
-            self._hypervisor = options.hypervisor
+        parts: dict[str, tuple[bytes, int]] = {}
+        if instance["enclaves"] and self._hypervisor is not None:
+            binds.append(f"{self._hypervisor.attach(instance['id'])}:{HOST_FOLDER}")
+            parts = host_parts()
         made = api.create_container(
             self._image,
             ["/usr/lib/sparkvault-emulation/init"],
@@ -103,7 +105,7 @@ class Machines:
                 tmpfs={"/run": "exec,mode=755", "/run/lock": "", "/tmp": "exec,mode=1777"},  # noqa: S108 (the host's)
             ),
         )
-        api.put_archive(made["Id"], "/", _files(instance, network, options))
+        api.put_archive(made["Id"], "/", _files(instance, network, options, parts))
 
     def start(self, instance_id: str) -> None:
         """Switch it on."""
@@ -187,28 +189,28 @@ def capabilities() -> list[str]:
     return [name for bit, name in enumerate(_CAPABILITIES) if bounding >> bit & 1 and name not in _WITHHELD]
 
 
-def _files(instance: Mapping[str, Any], network: VpcNetwork, options: MachineOptions) -> bytes:
+def _files(
+    instance: Mapping[str, Any],
+    network: VpcNetwork,
+    options: MachineOptions,
+    parts: Mapping[str, tuple[bytes, int]],
+) -> bytes:
     emulation: dict[str, Any] = {"esp": False, "ipvs": False}
     if instance["enclaves"]:
         emulation["enclaves"] = {"memory_mib": options.enclave_memory_mib or 4096, "cpus": 4}
-    modes: dict[str, int] = {}
-    parts: dict[str, bytes] = {}
-    if instance["enclaves"] and options.hypervisor is not None:
-        found = host_parts()
-        parts = {path: content for path, (content, _) in found.items()}
-        modes = {path: mode for path, (_, mode) in found.items()}
     units = " ".join(f'"{name}={value}"' for name, value in environment(instance, network, options).items())
     files = {
         "etc/sparkvault-emulation": json.dumps(emulation).encode() + b"\n",
         "etc/systemd/system.conf.d/10-emulation.conf": f"[Manager]\nDefaultEnvironment={units}\n".encode(),
         **{f"etc/docker/certs.d/{name}/ca.crt": pem for name, pem in options.registries.items()},
-        **parts,
     }
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        for path, content in files.items():
+        for path, (content, mode) in (
+            {path: (content, 0o644) for path, content in files.items()} | dict(parts)
+        ).items():
             entry = tarfile.TarInfo(path)
-            entry.size, entry.mode = len(content), modes.get(path, 0o644)
+            entry.size, entry.mode = len(content), mode
             archive.addfile(entry, io.BytesIO(content))
     return packed.getvalue()
 

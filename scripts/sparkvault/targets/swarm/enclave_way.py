@@ -10,9 +10,9 @@ from sparkvault.account import Account
 from sparkvault.console import say
 from sparkvault.enclave_reports import enclave_components
 from sparkvault.errors import NotAvailable
+from sparkvault.targets.remote.documents import Documents
+from sparkvault.targets.remote.host_groups import HostGroups
 from sparkvault.targets.remote.sessions import Sessions
-from sparkvault.targets.swarm.documents import Documents
-from sparkvault.targets.swarm.groups import HostGroups
 
 #: How long the forwarding process may take to end, in seconds; then it is killed.
 _END_SECONDS = 5.0

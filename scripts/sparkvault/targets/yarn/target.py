@@ -1,26 +1,17 @@
 """Target `yarn`: jobs go into the bucket, a document with their id starts them on the master, as their tenant."""
 
-import json
-import time
 from collections.abc import Iterator
-from typing import Any
 
-from spark_constructs.config import Deployment
-from spark_constructs.naming import log_group_name
 from spark_constructs.yarn_settings import YARN_FAMILY
-from sparkvault.account import Account
 from sparkvault.console import say
-from sparkvault.errors import NotAvailable, SparkvaultError, UsageError, WaitTimeout
-from sparkvault.jobs import JobRecord, JobSpec, JobState, checked_job_id, is_job_id
+from sparkvault.errors import NotAvailable, SparkvaultError, UsageError
+from sparkvault.jobs import JobRecord, JobSpec, is_job_id
 from sparkvault.targets.protocol import ClusterStatus, Component, Language, UiName
 from sparkvault.targets.remote import log_stream
-from sparkvault.targets.remote.job_bucket import JobBucket
+from sparkvault.targets.remote.documents import Documents
+from sparkvault.targets.remote.host_groups import HostGroups
+from sparkvault.targets.remote.host_target import HostTarget
 from sparkvault.targets.remote.submission import check
-from sparkvault.targets.swarm.documents import DeniedError, Documents, LauncherFailedError
-from sparkvault.targets.swarm.groups import HostGroups
-
-#: How often a job's record is read while its output is followed, in seconds.
-RECORD_SECONDS = 2.0
 
 #: How long a cancelled job may take to end: YARN is asked, then its client is.
 CANCEL_SECONDS = 240.0
@@ -29,25 +20,12 @@ CANCEL_SECONDS = 240.0
 _KINDS = ("python", "jar")
 
 
-class YarnTarget:
+class YarnTarget(HostTarget):
     """Implements `protocol.Target`; there are no shells and web UIs, as nothing connects to containers from outside."""
 
     name = "yarn"
-
-    def __init__(self, deployment: Deployment, account: Account | None = None) -> None:
-        self._deployment = deployment
-        self._given = account
-
-    @property
-    def _account(self) -> Account:
-        """Asked for when it is needed: flags are checked without credentials."""
-        if self._given is None:
-            self._given = Account(self._deployment)
-        return self._given
-
-    @property
-    def _bucket(self) -> JobBucket:
-        return JobBucket(self._account, self._deployment.cluster, target=self.name, tagged=True)
+    cancel_seconds = CANCEL_SECONDS
+    reporter = "master's"
 
     @property
     def _documents(self) -> Documents:
@@ -56,10 +34,6 @@ class YarnTarget:
     @property
     def _groups(self) -> HostGroups:
         return HostGroups(self._account, self._deployment, target=self.name, kinds=("yarn-masters", "yarn-nodes"))
-
-    @property
-    def _log_group(self) -> str:
-        return log_group_name(self._deployment.cluster, "yarn")
 
     def submit(self, spec: JobSpec) -> JobRecord:
         """Start the job and return with its first record.
@@ -74,62 +48,11 @@ class YarnTarget:
                 f"{spec.application}: YARN runs applications of the kinds {' and '.join(_KINDS)}",
                 "use --target swarm for .scala and .sql, or call spark.sql(…) in a .py",
             )
-        bucket = self._bucket
-        bucket.upload(submission)
-        try:
-            self._documents.run(f"job.{spec.tenant}.submit", spec.id)
-        except LauncherFailedError as error:
-            # Any other end leaves open whether the job will start; its record then says what the master knows.
-            record = bucket.read(spec.id)
-            if not record.state.ended:
-                bucket.write(record.model_copy(update={"state": JobState.FAILED, "message": error.what}))
-            raise
-        return bucket.read(spec.id)
-
-    def follow(self, job_id: str) -> Iterator[str]:
-        """What YARN says of the job as it comes, and what its driver printed, at its end."""
-        bucket = self._bucket
-        bucket.read(job_id)
-        ended, next_look = False, 0.0
-
-        def has_ended() -> bool:
-            nonlocal ended, next_look
-            if not ended and time.monotonic() >= next_look:
-                ended = bucket.read(job_id).state.ended
-                next_look = time.monotonic() + RECORD_SECONDS
-            return ended
-
-        yield from log_stream.follow(
-            self._account.client("logs"), self._log_group, log_stream.job_stream(job_id), has_ended
-        )
-
-    def job(self, job_id: str) -> JobRecord:
-        """The record of one job; the master keeps it up to date."""
-        return self._bucket.read(job_id)
+        return self._start(submission)
 
     def jobs(self) -> list[JobRecord]:
         """The newest jobs of this target that are on record, newest first."""
         return [record for record in self._bucket.all() if record.spec.target == self.name]
-
-    def cancel(self, job_id: str) -> JobRecord:
-        """End a job and wait until it has ended; one that has ended already is left as it is."""
-        bucket = self._bucket
-        record = bucket.read(checked_job_id(job_id))
-        if record.state.ended:
-            return record
-        if self._documents.run(f"job.{record.spec.tenant}.cancel", job_id).strip() == "not running":
-            record = bucket.read(job_id)
-            if not record.state.ended:
-                record = record.model_copy(update={"state": JobState.CANCELLED, "message": "cancelled"})
-                bucket.write(record)
-            return record
-        deadline = time.monotonic() + CANCEL_SECONDS
-        while time.monotonic() < deadline:
-            record = bucket.read(job_id)
-            if record.state.ended:
-                return record
-            time.sleep(1)
-        raise WaitTimeout(f"job {job_id} to end", CANCEL_SECONDS, f"`sparkvault jobs {job_id} --target yarn` shows it")
 
     def logs(self, component: str | None, *, follow: bool, lines: int) -> Iterator[str]:
         """The last lines of a stream of the cluster's log group: a job by its id, a host by its stream."""
@@ -181,18 +104,6 @@ class YarnTarget:
             ]
         healthy = all(component.healthy for component in components)
         return ClusterStatus(self.name, f"{hosts} hosts", healthy, components)
-
-    def _report(self) -> dict[str, Any]:
-        documents = self._documents
-        try:
-            text = documents.run("host.status")
-        except DeniedError:
-            text = documents.run("view.status")
-        try:
-            report: dict[str, Any] = json.loads(text)
-        except ValueError as error:
-            raise SparkvaultError("the master's report is cut or not JSON") from error
-        return report
 
     def scale(self, workers: int) -> ClusterStatus:
         """Bring the cluster to that many nodes; those that go stop their NodeManager first."""
