@@ -32,7 +32,7 @@ ORDERS = pa.table({"person": [number % 50 for number in range(500)], "amount": [
 ENDLESS = "SELECT count(*) FROM range(1000000000) a CROSS JOIN range(1000000000) b WHERE a.id * b.id % 7 = 3"
 #: The small side is broadcast, and a nested loop goes over all of it for many rows before it looks up.
 UNSTOPPABLE = (
-    "SELECT count(*) FROM range(1000000000) a JOIN range(1000000) b ON sha2(CAST(a.id * b.id AS STRING), 256) = ''"
+    "SELECT count(*) FROM range(1000000000) a JOIN range(200000) b ON sha2(CAST(a.id * b.id AS STRING), 256) = ''"
 )
 
 
@@ -137,7 +137,8 @@ def test_nothing_of_a_query_runs_on_wherever_it_was_when_it_was_cancelled(jvm: S
 
 def test_a_worker_whose_query_cannot_be_stopped_says_so_and_ends(tmp_path: Path) -> None:
     worker = SessionJvm(tmp_path / "scratch")
-    answer = worker.query(UNSTOPPABLE, limits=LIMITS | {"seconds": 2})
+    worker.query("SELECT count(*) FROM range(10) a JOIN range(10) b ON a.id < b.id")  # a cold JVM plans for seconds
+    answer = worker.query(UNSTOPPABLE, limits=LIMITS | {"seconds": 6})
     assert (answer.rule, answer.message.get("last")) == ("timeout", True)
     assert worker.process.wait(10) == 4
 
