@@ -22,6 +22,7 @@ test: lint ## all checks, as CI runs them
 	@$(RUN) -m sparkvault.plugins
 	@$(RUN) -m emulation.ec2 images
 	@$(RUN) -m pytest --numprocesses 2 --dist loadfile --durations 25
+	@$(RUN) -m pytest -m 'alone and not campaign'
 
 test-faults: ## the long campaigns: every kill point, every seed
 	@$(PYTHON) scripts/set_up.py --quiet --machine

@@ -27,11 +27,10 @@ from tests.enclave.built_image import build_test_image, require_image_tools, req
 from tests.enclave.running_enclave import Owner
 
 # A first build on a fresh machine fetches and packs everything.
-pytestmark = [pytest.mark.timeout(900), pytest.mark.campaign]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.alone]
 
-MEMORY_MIB = 4096
 LISTEN_SECONDS = 240
-#: Spark on an emulated processor, beside other tests.
+#: Spark on an emulated processor.
 SESSION_SECONDS = 600.0
 CODE = "usr/lib/python3/dist-packages/spark_enclave/server"
 
@@ -45,7 +44,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> BuiltImage:
 @pytest.fixture(scope="module")
 def machine(image: BuiltImage) -> Iterator[EnclaveVm]:
     require_vm()
-    with EnclaveVm(image.eif, memory_mib=MEMORY_MIB) as vm:
+    with EnclaveVm(image.eif, memory_mib=image.needed_memory_mib) as vm:
         vm.wait_until_listening(seconds=LISTEN_SECONDS)
         yield vm
 
@@ -94,6 +93,7 @@ def test_the_images_own_python_finds_all_that_the_broker_imports(image: BuiltIma
     run_staged(root, root / "usr/bin/python3.11", ["-S", "-B", "-c", command], home=root / "usr")
 
 
+@pytest.mark.campaign
 def test_two_builds_that_share_nothing_but_their_inputs_are_the_same_bytes(
     image: BuiltImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +113,7 @@ def test_the_committed_measurements_are_those_of_this_code(image: BuiltImage) ->
     assert (entry.platform, entry.status) == ("vm-test", "current")
 
 
+@pytest.mark.campaign
 def test_a_changed_line_of_trusted_code_is_another_image_and_the_difference_names_the_file(
     image: BuiltImage, tmp_path: Path
 ) -> None:
@@ -150,7 +151,6 @@ def test_the_machine_attests_over_vsock_what_was_built_and_nobody_trusts_it_with
             connection.attest(Trust(MeasurementPolicy.model_validate(other), trust.anchor))
 
 
-@pytest.mark.timeout(1500)
 def test_a_query_on_an_encrypted_table_is_answered_inside_the_machine(
     machine: EnclaveVm, image: BuiltImage, tmp_path: Path
 ) -> None:

@@ -26,6 +26,11 @@ final class FargateConf private (val region: String, val cluster: String, values
     key -> value
   }
 
+  /** What is taken but not safe, for the driver's log. */
+  def warnings: Seq[String] = get(Settings.Image).filterNot(_.contains("@sha256:")).toSeq.map { image =>
+    s"${Settings.Image.name}=$image is a tag, which may name another image tomorrow: pin it, repository@sha256:…"
+  }
+
   def limits: FleetLimits = FleetLimits(
     pendingMax = apply(Settings.PendingMax).toInt,
     launchTimeout = millis(Settings.LaunchTimeout),

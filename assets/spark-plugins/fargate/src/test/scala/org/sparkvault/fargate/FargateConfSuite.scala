@@ -26,6 +26,13 @@ class FargateConfSuite extends AnyFunSuite {
     assert(conf.millis(Settings.ReportInterval) == 5000)
   }
 
+  test("an image that is not pinned is warned of") {
+    def warnings(image: String) =
+      FargateConf.read("spark-fargate://eu-central-1/spark", good + ("spark.fargate.container.image" -> image)).warnings
+    assert(warnings("repository@sha256:0").isEmpty)
+    assert(warnings("repository:latest").exists(_.contains("pin it")))
+  }
+
   test("everything that is wrong is told at once") {
     val found = problems(good ++ Map("spark.fargate.executor.subnet" -> "x", "spark.fargate.stopTimeout" -> "10m",
       "spark.fargate.pending.max" -> "many", "spark.authenticate" -> "false") - "spark.fargate.executor.securityGroups")

@@ -33,6 +33,7 @@ private[spark] class FargateClusterManager extends ExternalClusterManager {
   private def create(sc: SparkContext, masterURL: String, scheduler: TaskSchedulerImpl): SchedulerBackend = {
     val all = sc.conf.getAll.toMap
     val fargate = FargateConf.read(masterURL, all)
+    fargate.warnings.foreach(log.warn(_))
     val applicationId = sc.conf.getOption("spark.app.id").getOrElse(FargateClusterManager.newApplicationId())
     sc.conf.set("spark.app.id", applicationId)
     val shuffle = FargateConf.shuffleStorage(all, applicationId)
