@@ -21,7 +21,7 @@ demo: ## deploy into an emulated AWS and run a real Spark job (TARGET=local for 
 test: lint ## all checks, as CI runs them
 	@$(RUN) -m sparkvault.plugins
 	@$(RUN) -m emulation.ec2 images
-	@$(RUN) -m pytest --numprocesses 2 --dist loadfile --durations 25
+	@$(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25
 	@$(RUN) -m pytest -m 'alone and not campaign'
 
 test-faults: ## the long campaigns: every kill point, every seed

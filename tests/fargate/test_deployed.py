@@ -123,7 +123,8 @@ def test_a_window_that_is_closed_ends_the_shell(terminals: DeployedCluster) -> N
     with cluster.shell("sql", "--num-executors", "1") as terminal:
         terminal.read_until("spark-sql", 200)
         (shell,) = cluster.tasks("default-shell")
-    assert shell.over.wait(60), "the shell outlived its window"
+        terminal.close()
+        assert shell.over.wait(60), "the shell outlived its window"
     wait_until("its executors to end", lambda: not cluster.ecs.service.running(), 60)
 
 
@@ -177,7 +178,7 @@ def test_a_window_that_is_closed_ends_the_connect_server(terminals: DeployedClus
     with cluster.connected("sh", "--num-executors", "1") as terminal:
         terminal.read_until("SPARK_REMOTE leads sh to it", 200)
         (server,) = cluster.tasks("default-shell")
-        terminal.process.send_signal(signal.SIGHUP)
+        terminal.close()
         assert server.over.wait(60), "the server outlived its person's window"
     wait_until("everything to end", lambda: not cluster.ecs.service.running(), 60)
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from .errors import YarnHostError
 from .master import Master
@@ -64,38 +64,28 @@ class TenantProcess:
     def start(self, command: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start it; both of its outputs go to ``output``."""
         return subprocess.Popen(
-            list(command),
-            env=self.environment(),
-            cwd=self._home,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            user=self._uid,
-            group=self._uid,
-            extra_groups=[],
-            umask=0o077,
+            list(command), stdout=output, stderr=output, start_new_session=True, **self._as_tenant()
         )
 
     def run(self, command: Sequence[str], seconds: float) -> str:
         """Run it to its end; what it printed. Raises YarnHostError."""
         try:
-            done = subprocess.run(
-                list(command),
-                env=self.environment(),
-                cwd=self._home,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=seconds,
-                check=False,
-                user=self._uid,
-                group=self._uid,
-                extra_groups=[],
-                umask=0o077,
-            )
+            done = subprocess.run(list(command), capture_output=True, timeout=seconds, check=False, **self._as_tenant())
         except subprocess.TimeoutExpired as error:
             raise YarnHostError(f"{command[0]} took more than {seconds:.0f} s") from error
         text = (done.stdout + done.stderr).decode("utf-8", "replace")
         if done.returncode:
             raise YarnHostError(f"{' '.join(command[:3])}: {text.strip()[-300:]}")
         return text
+
+    def _as_tenant(self) -> dict[str, Any]:
+        """What `subprocess` is given for each of them: the tenant's user, place and view, and nothing to read."""
+        return {
+            "env": self.environment(),
+            "cwd": self._home,
+            "stdin": subprocess.DEVNULL,
+            "user": self._uid,
+            "group": self._uid,
+            "extra_groups": [],
+            "umask": 0o077,
+        }

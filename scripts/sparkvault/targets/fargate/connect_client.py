@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import threading
@@ -12,6 +11,7 @@ from contextlib import contextmanager, suppress
 
 from sparkvault.console import say
 from sparkvault.errors import SparkvaultError, UsageError, WaitTimeout
+from sparkvault.targets.interruption import run_on_terminal
 from sparkvault.targets.remote.sessions import free_port
 
 #: Opens a session that forwards this local port; the process that keeps it.
@@ -20,7 +20,7 @@ Forward = Callable[[int], "subprocess.Popen[bytes]"]
 #: Systems Manager ends sessions that are idle or old: the port is forwarded again, after pauses that double.
 AGAIN_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
-#: How long a program that is told to end may take, in seconds.
+#: How long a forwarded port's process may take to end, in seconds.
 END_SECONDS = 10.0
 
 #: What a client of HTTP/2 says first, with an empty frame of settings; a server's first frame is of settings, too:
@@ -110,19 +110,4 @@ def answers(port: int, seconds: float = 5.0) -> bool:
 
 def run_client(words: list[str], remote: str) -> int:
     """Run the program to its end; its exit code. ``remote`` holds a token, so that it goes by the environment alone."""
-    # Ctrl-C is for the program, which has it from the terminal; as a function it is not inherited.
-    before = signal.signal(signal.SIGINT, lambda number, frame: None)
-    try:
-        process = subprocess.Popen(words, env={**os.environ, "SPARK_REMOTE": remote})
-        try:
-            code = process.wait()
-        except BaseException:
-            process.send_signal(signal.SIGHUP)  # as of a window that is closed: shells heed no SIGTERM
-            try:
-                process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            raise
-    finally:
-        signal.signal(signal.SIGINT, before)
-    return 128 - code if code < 0 else code
+    return run_on_terminal(words, {**os.environ, "SPARK_REMOTE": remote})

@@ -28,7 +28,7 @@ from sparkvault.targets.fargate.job_settings import DriverTask, driver_task
 from sparkvault.targets.fargate.place import FargatePlace, find_place
 from sparkvault.targets.fargate.tasks import DriverTasks, driver_state, exit_code_said
 from sparkvault.targets.fargate.wrapped_secret import WrappedSecret, wrapped_secret
-from sparkvault.targets.local.interruption import interruptible, uninterrupted
+from sparkvault.targets.interruption import interruptible, uninterrupted
 from sparkvault.targets.protocol import ClusterStatus, Component, Language, UiName
 from sparkvault.targets.remote import log_stream
 from sparkvault.targets.remote.job_bucket import JobBucket
@@ -166,7 +166,7 @@ class FargateTarget:
 
     def jobs(self) -> list[JobRecord]:
         """The newest jobs that are on record, newest first; those that have not ended brought up to date."""
-        return [self._refreshed(record) for record in self._bucket.all() if record.spec.target == self.name]
+        return [self._refreshed(record) for record in self._bucket.all(self.name)]
 
     def _refreshed(self, record: JobRecord) -> JobRecord:
         if record.state.ended or record.host is None:
@@ -226,20 +226,22 @@ class FargateTarget:
         spec = submission.spec
         # The container waits to be entered; unused for so long it ends by itself, whatever becomes of this process.
         wait = [DRIVER_PROGRAM, "/opt/fargate/wait-for-shell", str(self._idle_seconds)]
-        record, _ = self._start(submission, task, "shell", wait)
-        say(f"shell {spec.id} is starting on {self.name}")
-        try:
-            started = self._wait_for_agent(record)
-            command = shell_command(language, task.settings, others, self._place.master)
-            session = self._tasks.execute_command(started, "spark-shell", command)
-            code = run_session(self._account, session["session"], self._exec_target(started))
-            # The plugin does not say how the shell ended; its container does, as it ends with the shell.
-            with contextlib.suppress(WaitTimeout):
-                ended = self._wait(spec.id, SHELL_END_SECONDS, "to end", lambda one: one.state.ended)
-                return code if ended.exit_code is None else ended.exit_code
-            return code
-        finally:
-            self.cancel(spec.id)
+        with interruptible():
+            record, _ = self._start(submission, task, "shell", wait)
+            say(f"shell {spec.id} is starting on {self.name}")
+            try:
+                started = self._wait_for_agent(record)
+                command = shell_command(language, task.settings, others, self._place.master)
+                session = self._tasks.execute_command(started, "spark-shell", command)
+                code = run_session(self._account, session["session"], self._exec_target(started))
+                # The plugin does not say how the shell ended; its container does, as it ends with the shell.
+                with contextlib.suppress(WaitTimeout):
+                    ended = self._wait(spec.id, SHELL_END_SECONDS, "to end", lambda one: one.state.ended)
+                    return code if ended.exit_code is None else ended.exit_code
+                return code
+            finally:
+                with uninterrupted():
+                    self.cancel(spec.id)
 
     def connect(self, command: list[str], spark_arguments: list[str], tenant: str) -> int:
         """A Spark Connect server in a task of its own, and a program of this machine that uses it; both end together.

@@ -13,10 +13,10 @@ from filelock import FileLock, Timeout
 from sparkvault import spark_images
 from sparkvault.errors import NotAvailable, SparkvaultError, UsageError, WaitTimeout
 from sparkvault.java import find_java
+from sparkvault.targets.interruption import interruptible, uninterrupted
 from sparkvault.targets.local import spark_conf
 from sparkvault.targets.local.docker_engine import IMAGES, MASTER_URL, DockerEngine
 from sparkvault.targets.local.folder import LocalFolder, unwritable
-from sparkvault.targets.local.interruption import interruptible, uninterrupted
 from sparkvault.targets.local.job_folder import JobFolders
 from sparkvault.targets.local.log_tail import reason_in
 from sparkvault.targets.local.machine import WorkerSize, size_workers, this_machine

@@ -1,6 +1,5 @@
 """Target `local`: jobs and shells on the cluster of this machine."""
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,10 +8,10 @@ import sparkvault
 from sparkvault.errors import NotAvailable, UsageError
 from sparkvault.jobs import JobRecord, JobSpec, is_job_id
 from sparkvault.spark_submit import check_flags
+from sparkvault.targets.interruption import run_on_terminal
 from sparkvault.targets.local import submission
 from sparkvault.targets.local.cluster import LocalCluster
 from sparkvault.targets.local.folder import LocalFolder, unwritable, write_private
-from sparkvault.targets.local.interruption import uninterrupted
 from sparkvault.targets.local.job_folder import JobProcesses
 from sparkvault.targets.local.log_tail import grow, tail
 from sparkvault.targets.local.ports import DRIVER_UI_PORT, free_port
@@ -109,10 +108,7 @@ class LocalTarget:
         engine = self.cluster.engine(state)
         environment = engine.driver_environment(self.folder.scratch, sys.executable)
         command = [*engine.shell_command(_SHELLS[language], free_port(DRIVER_UI_PORT)), *spark_arguments]
-        # Ctrl-C is for the shell: it ends a running statement there, and must not end us before it.
-        with uninterrupted():
-            code = subprocess.run(command, env=environment, check=False).returncode
-        return code if code >= 0 else 128 - code
+        return run_on_terminal(command, environment)
 
     def ui(self, which: UiName) -> str:
         """Address at which that web UI can be opened from this machine. Raises NotAvailable."""

@@ -87,6 +87,10 @@ class HostTarget:
             self._account.client("logs"), self._log_group, log_stream.job_stream(job_id), has_ended
         )
 
+    def jobs(self) -> list[JobRecord]:
+        """The newest jobs of this target that are on record, newest first."""
+        return self._bucket.all(self.name)
+
     def job(self, job_id: str) -> JobRecord:
         """The record of one job; the hosts keep it up to date."""
         return self._bucket.read(job_id)

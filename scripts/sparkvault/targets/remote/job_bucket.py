@@ -61,8 +61,8 @@ class JobBucket:
             raise NotAvailable(f"there is no job {job_id}", f"`sparkvault jobs --target {self._target}` lists them")
         return record
 
-    def all(self) -> list[JobRecord]:
-        """The newest records, newest first."""
+    def all(self, target: str) -> list[JobRecord]:
+        """That target's among the newest records, newest first."""
         found: list[str] = []
         try:
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix="jobs/", Delimiter="/")
@@ -72,7 +72,8 @@ class JobBucket:
             raise _cannot_read(self.name, error) from error
         ids = sorted(filter(is_job_id, found), reverse=True)[:MAX_LISTED]
         with ThreadPoolExecutor(_READERS) as readers:
-            return [record for record in readers.map(self._record, ids) if record is not None]
+            read = list(readers.map(self._record, ids))
+        return [record for record in read if record is not None and record.spec.target == target]
 
     def _record(self, job_id: str) -> JobRecord | None:
         try:

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from sparkvault.account import Account
 from sparkvault.errors import NotAvailable, SparkvaultError, WaitTimeout
+from sparkvault.targets.interruption import run_on_terminal
 from sparkvault.targets.remote.terminal_session import PLUGIN, find_plugin, plugin_command
 
 #: How long a forwarded port may take to accept connections, in seconds.
@@ -28,7 +29,7 @@ class Sessions:
         find_plugin()
         command, environment, session = self._started(instance, document, parameters)
         try:
-            return subprocess.run(command, env=environment, check=False).returncode
+            return run_on_terminal(command, environment)
         finally:
             self._end(session)
 

@@ -3,11 +3,11 @@
 import json
 import os
 import shutil
-import subprocess
 from typing import Any
 
 from sparkvault.account import Account
 from sparkvault.errors import NotAvailable
+from sparkvault.targets.interruption import run_on_terminal
 
 PLUGIN = "session-manager-plugin"
 
@@ -60,4 +60,4 @@ def run_session(account: Account, session: dict[str, Any], target: str) -> int:
     }
     endpoint = account.client("ssm").meta.endpoint_url
     command, environment = plugin_command(account, answer, {"Target": target}, endpoint)
-    return subprocess.run(command, env=environment, check=False).returncode
+    return run_on_terminal(command, environment)

@@ -8,6 +8,7 @@ from sparkvault.console import say
 from sparkvault.enclave_reports import enclave_components
 from sparkvault.errors import NotAvailable, SparkvaultError, UsageError
 from sparkvault.jobs import JobRecord, JobSpec, JobState, is_job_id, new_job_id
+from sparkvault.targets.interruption import interruptible, uninterrupted
 from sparkvault.targets.protocol import ClusterStatus, Component, Language, UiName
 from sparkvault.targets.remote import log_stream
 from sparkvault.targets.remote.documents import Documents
@@ -35,10 +36,6 @@ class SwarmTarget(HostTarget):
         """
         return self._start(check(spec))
 
-    def jobs(self) -> list[JobRecord]:
-        """The newest jobs that are on record, newest first."""
-        return self._bucket.all()
-
     def logs(self, component: str | None, *, follow: bool, lines: int) -> Iterator[str]:
         """The last lines of a stream of the cluster's log group: a job by its id, a host or container by its stream."""
         logs = self._account.client("logs")
@@ -59,18 +56,23 @@ class SwarmTarget(HostTarget):
             application=f"{language} shell",
             spark_arguments=spark_arguments,
         )
-        self._start(check_shell(spec, language))
-        say(f"shell {spec.id} is starting on {self.name}")
-        record = self._wait(
-            spec.id, SHELL_SECONDS, "to start", lambda one: one.state.ended or (one.host is not None and _runs(one))
-        )
-        if record.state.ended or record.host is None:
-            raise SparkvaultError(f"shell {spec.id} {record.state}: {record.message or 'it said nothing'}")
-        try:
-            document = self._documents.name(f"job.{spec.tenant}.shell")
-            return Sessions(self._account).terminal(record.host, document, {"job": [spec.id]})
-        finally:
-            self.cancel(spec.id)
+        with interruptible():
+            self._start(check_shell(spec, language))
+            say(f"shell {spec.id} is starting on {self.name}")
+            try:
+                record = self._wait(
+                    spec.id,
+                    SHELL_SECONDS,
+                    "to start",
+                    lambda one: one.state.ended or (one.host is not None and _runs(one)),
+                )
+                if record.state.ended or record.host is None:
+                    raise SparkvaultError(f"shell {spec.id} {record.state}: {record.message or 'it said nothing'}")
+                document = self._documents.name(f"job.{spec.tenant}.shell")
+                return Sessions(self._account).terminal(record.host, document, {"job": [spec.id]})
+            finally:
+                with uninterrupted():
+                    self.cancel(spec.id)
 
     def ui(self, which: UiName) -> str:
         """Address on this machine at which that web UI can be opened, as long as the forwarding process lives."""

@@ -50,10 +50,6 @@ class YarnTarget(HostTarget):
             )
         return self._start(submission)
 
-    def jobs(self) -> list[JobRecord]:
-        """The newest jobs of this target that are on record, newest first."""
-        return [record for record in self._bucket.all() if record.spec.target == self.name]
-
     def logs(self, component: str | None, *, follow: bool, lines: int) -> Iterator[str]:
         """The last lines of a stream of the cluster's log group: a job by its id, a host by its stream."""
         if component is None:

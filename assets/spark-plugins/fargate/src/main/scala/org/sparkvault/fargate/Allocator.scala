@@ -195,16 +195,13 @@ final class Allocator(ecs: Ecs, conf: FargateConf, applicationId: String, launch
   private def confirm(launch: PendingLaunch, deadline: Long): Seq[(String, FleetTask)] =
     Try(ecs.run(launchOf(launch.profile), launch.token, launch.count)) match {
       case Success(Launched(arns, _)) => arns.map(arn => arn -> FleetTask(arn, 0, launch.profile, now, Phase.Starting))
-      case Failure(refused: EcsRefused) if retried(refused.problem) && now < deadline =>
+      case Failure(refused: EcsRefused) if refused.problem.passing && now < deadline =>
         Thread.sleep(ClosingRoundMs)
         confirm(launch, deadline)
       case Failure(error) =>
         log.error(s"what became of launch ${launch.token} is not known: ${error.getMessage}")
         Nil
     }
-
-  private def retried(problem: LaunchProblem): Boolean =
-    problem == LaunchProblem.Unknown || problem == LaunchProblem.Throttled
 
   /** One look at what is there, and StopTask for it; answers what is not over yet (or what cannot be known). */
   private def round(known: Map[String, FleetTask], everyone: Boolean): Map[String, FleetTask] = {

@@ -6,6 +6,7 @@ import java.time.Duration
 import scala.jdk.CollectionConverters._
 import scala.util.Random
 
+import org.slf4j.LoggerFactory
 import software.amazon.awssdk.awscore.exception.AwsServiceException
 import software.amazon.awssdk.core.client.config.ClientOverrideConfiguration
 import software.amazon.awssdk.core.exception.{RetryableException, SdkClientException, SdkException}
@@ -24,6 +25,7 @@ final class EcsRefused(val problem: LaunchProblem, message: String, cause: Throw
 /** The five calls that the driver makes, in our terms; counts them for the metrics. */
 final class Ecs(conf: FargateConf, applicationId: String) extends AutoCloseable {
 
+  private val log = LoggerFactory.getLogger(classOf[Ecs])
   private val region = conf.region
   private val cluster = conf.cluster
 
@@ -83,7 +85,8 @@ final class Ecs(conf: FargateConf, applicationId: String) extends AutoCloseable 
     page(null)
   }
 
-  /** RegisterTaskDefinition; answers its ARN. Throws EcsRefused. */
+  /** RegisterTaskDefinition; answers its ARN. Where an answer is lost, a revision that nothing runs may stay behind.
+    * Throws EcsRefused. */
   def register(request: RegisterTaskDefinitionRequest): String = patiently(12, "RegisterTaskDefinition") {
     client.registerTaskDefinition(request).taskDefinition().taskDefinitionArn()
   }
@@ -96,12 +99,13 @@ final class Ecs(conf: FargateConf, applicationId: String) extends AutoCloseable 
     ()
   }
 
-  /** For calls that no loop repeats: so often at most, with growing pauses, while ECS throttles. */
+  /** For calls that no loop repeats: so often at most, with growing pauses, while ECS throttles or does not answer. */
   private def patiently[T](attempts: Int, name: String)(body: => T): T = {
     def attempt(left: Int, pauseMs: Long): T =
       try call(name)(body)
       catch {
-        case refused: EcsRefused if refused.problem == LaunchProblem.Throttled && left > 1 =>
+        case refused: EcsRefused if refused.problem.passing && left > 1 =>
+          log.warn(s"${refused.getMessage}; ${left - 1} more attempts")
           Thread.sleep(pauseMs / 2 + Random.nextLong(pauseMs / 2 + 1))
           attempt(left - 1, math.min(2 * pauseMs, Ecs.MostPauseMs))
       }
@@ -125,7 +129,6 @@ final class Ecs(conf: FargateConf, applicationId: String) extends AutoCloseable 
 object Ecs {
   private val FirstPauseMs = 200L
   private val MostPauseMs = 5000L
-
 
   private val NoRoomSigns = Seq("apacity is unavailable", "limit on the number of", "free addresses", "FreeAddresses",
     "RESOURCE:", "nsufficient", "network interface", "capacity")

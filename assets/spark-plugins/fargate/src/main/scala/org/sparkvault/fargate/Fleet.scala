@@ -60,7 +60,11 @@ final case class PendingLaunch(token: String, profile: Int, count: Int, attempt:
     uncertain: Boolean = false)
 
 /** Why a RunTask call did not go through. */
-sealed trait LaunchProblem
+sealed trait LaunchProblem {
+
+  /** Whether the same call may go through in a moment. */
+  def passing: Boolean = this == LaunchProblem.Throttled || this == LaunchProblem.Unknown
+}
 
 object LaunchProblem {
   case object Throttled extends LaunchProblem
