@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from sparkvault_host.agent.model import ROTATION_WANTED
 from tests.support.swarm_world import PREFIX, World
 
 MANAGER_JOIN = f"{PREFIX}/swarm/manager/join"
@@ -238,6 +239,32 @@ def test_a_new_image_reaches_running_services(world: World) -> None:
     image = "registry.test/worker@sha256:" + "b" * 64
     world.parameters[f"{PREFIX}/images/worker"] = ("String", image)
     assert world.runs_until(lambda: world.is_whole() and image in _image_of(world, "spark-worker"), 180)
+
+
+def test_a_replaced_secret_goes_once_nothing_has_it(world: World) -> None:
+    one_manager_two_workers(world)
+    assert world.runs_until(world.is_whole, 60)
+    world.run(60)
+    swarm = world.swarm
+    assert swarm is not None
+
+    def names() -> set[str]:
+        return {secret["Spec"]["Name"] for secret in swarm.secrets.values() if "rpc" in secret["Spec"]["Name"]}
+
+    (first,) = (each for each, secret in swarm.secrets.items() if "rpc" in secret["Spec"]["Name"])
+    container = {"Image": "submit", "Secrets": [{"SecretID": first}]}
+    job = {
+        "Name": "a-job",
+        "Labels": {},
+        "TaskTemplate": {"ContainerSpec": container, "Placement": {"Constraints": []}},
+    }
+    swarm.services["job"] = {"ID": "job", "Name": "a-job", "Version": {"Index": 1}, "Spec": job}
+    swarm.labels[ROTATION_WANTED] = "rpc:2"
+    assert world.runs_until(lambda: names() == {"spark-rpc-secret-1", "spark-rpc-secret-2"}, 60)
+    world.run(660)
+    assert len(names()) == 2, "a job still had it"
+    del swarm.services["job"]
+    assert world.runs_until(lambda: names() == {"spark-rpc-secret-2"}, 60)
 
 
 def test_an_image_without_a_digest_is_not_run(world: World) -> None:

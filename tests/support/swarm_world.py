@@ -384,7 +384,9 @@ class FakeEngine:
                 "JoinTokens": dict(swarm.tokens),
             }
         if path == "/services":
-            return [self._service(swarm, each) for each in swarm.services.values()]
+            labels = (query.get("filters") or {}).get("label", [])
+            found = [each for each in swarm.services.values() if set(labels) <= set(each["Spec"]["Labels"])]
+            return [self._service(swarm, each) for each in found]
         if path == "/networks":
             return list(swarm.networks.values())
         if path == "/secrets":
@@ -545,8 +547,14 @@ class FakeEngine:
         swarm = self._managed()
         kind, name = path.strip("/").split("/")
         found = {"nodes": swarm.nodes, "services": swarm.services, "secrets": swarm.secrets}[kind]
+        if kind == "secrets" and any(name in _secrets_of(each["Spec"]) for each in swarm.services.values()):
+            raise EngineError(400, "secret is in use by a service")
         if found.pop(name, None) is None:
             raise EngineError(404, "not found")
+
+
+def _secrets_of(spec: dict[str, Any]) -> list[str]:
+    return [str(each["SecretID"]) for each in spec["TaskTemplate"]["ContainerSpec"].get("Secrets", [])]
 
 
 def _may_run(spec: dict[str, Any], node: dict[str, Any]) -> bool:

@@ -46,6 +46,7 @@ from sparkvault_host.agent.model import (
     PullImage,
     RecordMembership,
     RemoveNode,
+    RemoveSecret,
     RemoveService,
     RotateTokens,
     Snapshot,
@@ -242,6 +243,7 @@ def _lead(snapshot: Snapshot, swarm: Swarm) -> tuple[Action, ...]:
         *_rotate(snapshot, swarm),
         *_run_services(snapshot, swarm),
         *_admit_history(snapshot, swarm),
+        *map(RemoveSecret, swarm.replaced_secrets),
     )
 
 

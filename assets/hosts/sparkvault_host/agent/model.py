@@ -146,6 +146,8 @@ class Swarm:
     """Tokens with which the history server gets its credentials, oldest first: name and id."""
     history_token_age: float = 0.0
     """Of the newest one, in seconds."""
+    replaced_secrets: tuple[str, ...] = ()
+    """Ids of secrets that newer ones replaced a while ago and that no service has."""
 
 
 @dataclass(frozen=True)
@@ -349,7 +351,7 @@ class CreateSecret:
 
 @dataclass(frozen=True)
 class RemoveSecret:
-    """Remove an RPC secret that no service uses any more."""
+    """Remove a secret that no service uses any more."""
 
     secret: str
 

@@ -56,6 +56,8 @@ SLOW_SECONDS = 20.0
 COST_FACTOR = 5.0
 #: Seconds that all hosts get to pull a newly published image before services change to it.
 IMAGE_SECONDS = 45.0
+#: Seconds that a secret which a newer one replaced is kept: a job may just be starting with it.
+REPLACED_SECONDS = 600.0
 #: Seconds kept for the last steps of leaving, of those that Auto Scaling or EC2 gives.
 SPARE_SECONDS = 20.0
 SPOT_SECONDS = 120.0
@@ -260,7 +262,7 @@ class Observer:
         try:
             found = self._engine.get("/swarm")
             tokens = found["JoinTokens"]
-            history = self._see_secrets("history")
+            rpc, history = self._see_secrets("rpc"), self._see_secrets("history")
             services = tuple(self._see_services(now))
             with_spark = self._see_nodes_with_spark(services)
             return Swarm(
@@ -271,9 +273,10 @@ class Observer:
                 nodes=tuple(self._see_node(each, engine, now, with_spark) for each in self._engine.get("/nodes")),
                 services=services,
                 network=self._see_network(),
-                secrets=tuple(each[:2] for each in self._see_secrets("rpc")),
+                secrets=tuple(each[:2] for each in rpc),
                 history_tokens=tuple(each[:2] for each in history),
                 history_token_age=now - history[-1][2] if history else 0.0,
+                replaced_secrets=self._see_replaced(rpc, now) + self._see_replaced(history, now),
             )
         except EngineError:
             return None
@@ -351,6 +354,17 @@ class Observer:
         found = self._engine.get("/secrets", filters={"label": [f"{SECRET}={kind}"]}) or []
         ordered = sorted(found, key=lambda each: str(each["CreatedAt"]))
         return [(each["Spec"]["Name"], each["ID"], _seconds(str(each["CreatedAt"]))) for each in ordered]
+
+    def _see_replaced(self, secrets: list[tuple[str, str, float]], now: float) -> tuple[str, ...]:
+        """Those of one kind, oldest first, that may go. Whoever took one just before the newest came is let finish."""
+        old = [each[1] for each in secrets[:-1]]
+        if not old or now - secrets[-1][2] < REPLACED_SECONDS:
+            return ()
+        used = set()
+        for service in self._engine.get("/services") or []:
+            container = service["Spec"]["TaskTemplate"].get("ContainerSpec") or {}
+            used.update(str(each["SecretID"]) for each in container.get("Secrets") or [])
+        return tuple(each for each in old if each not in used)
 
     # AWS
 
