@@ -10,6 +10,12 @@ from dataclasses import dataclass
 #: Figures by name; units stand in the names.
 Figures = dict[str, float]
 
+#: Where a container writes: its own root file system, a volume of Docker's, a folder of the host.
+PLACES = {"rootfs": "/measured", "volume": "/volume", "shared": "/shared"}
+
+#: Figures whose name ends so are the better the smaller they are.
+LESS_IS_BETTER = ("_us", "_seconds", "_mib", "_percent", "_ms")
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -19,21 +25,24 @@ class Measure:
     command: Callable[[int], list[str]]
     """Its command line for so many seconds."""
     read: Callable[[str], Figures]
-    needs_server: bool = False
-    """Whether an iperf3 server runs in a neighbour, whose address replaces ``SERVER``."""
+    server: tuple[str, ...] = ()
+    """What runs in a neighbour, whose address replaces ``SERVER`` in the command; it says that it is listening."""
 
 
-def fio(place: str, folder: str) -> list[Measure]:
-    """4 KiB blocks at random, and bandwidth in 1 MiB blocks, on a file in ``folder``.
+def fio(place: str) -> list[Measure]:
+    """4 KiB blocks at random, and bandwidth in 1 MiB blocks, on files in ``place``.
 
-    gVisor has neither libaio nor io_uring: `psync` in four processes, for every runtime alike.
+    gVisor has neither libaio nor io_uring: `psync` in two processes, for every runtime alike. Through the page cache,
+    as Spark reads and writes: the way to the file is what differs between runtimes, and not the disk.
     """
 
     def command(pattern: str, block: str) -> Callable[[int], list[str]]:
         return lambda seconds: [
-            *("fio", "--name=probe", f"--directory={folder}", "--size=64M", f"--rw={pattern}", f"--bs={block}"),
-            *("--ioengine=psync", "--numjobs=4", "--group_reporting", "--time_based", f"--runtime={seconds}"),
-            *("--unlink=1", "--output-format=json"),
+            *("fio", "--name=probe", f"--directory={PLACES[place]}", "--size=32M", f"--rw={pattern}", f"--bs={block}"),
+            *("--ioengine=psync", "--numjobs=2", "--group_reporting", "--time_based", f"--runtime={seconds}"),
+            # Else fio drops its files from a plain container's cache, and not from that of gVisor's kernel.
+            *("--invalidate=0", "--fadvise_hint=0", *(["--pre_read=1"] if "read" in pattern else [])),
+            *("--fallocate=none", "--unlink=1", "--output-format=json"),
         ]
 
     def read(name: str, side: str, random: bool) -> Callable[[str], Figures]:
@@ -57,18 +66,26 @@ def fio(place: str, folder: str) -> list[Measure]:
     ]
 
 
+def small_files(place: str) -> Measure:
+    """Files of 4 KiB written, listed, looked at, read and removed, one after the other."""
+    name = f"small_files_{place}"
+    return Measure(
+        name,
+        lambda seconds: ["python3", "/opt/measure/small_files.py", PLACES[place], str(seconds)],
+        lambda said: {f"{name}_files_s": json.loads(said)["files_s"]},
+    )
+
+
 def iperf() -> list[Measure]:
     """TCP both ways and UDP between two containers of the same runtime."""
+    server = ("iperf3", "-s", "-1", "--forceflush")
 
     def tcp(name: str, *more: str) -> Measure:
         def figures(said: str) -> Figures:
             return {f"{name}_gbit_s": json.loads(said)["end"]["sum_received"]["bits_per_second"] / 1e9}
 
         return Measure(
-            name,
-            lambda seconds: ["iperf3", "-J", "-c", "SERVER", "-t", str(seconds), *more],
-            figures,
-            needs_server=True,
+            name, lambda seconds: ["iperf3", "-J", "-c", "SERVER", "-t", str(seconds), *more], figures, server
         )
 
     def udp(said: str) -> Figures:
@@ -81,17 +98,26 @@ def iperf() -> list[Measure]:
 
     # Small packets at a rate that a shared machine can keep: what is lost then is lost by the runtime.
     command = ["iperf3", "-J", "-c", "SERVER", "-u", "-l", "200", "-b", "20M", "-t"]
-    return [
-        tcp("tcp_out"),
-        tcp("tcp_in", "-R"),
-        Measure("udp", lambda seconds: [*command, str(seconds)], udp, needs_server=True),
-    ]
+    return [tcp("tcp_out"), tcp("tcp_in", "-R"), Measure("udp", lambda seconds: [*command, str(seconds)], udp, server)]
+
+
+def udp_latency() -> Measure:
+    """Round trips of one small packet after the other, there and back, with Python's own time on both sides."""
+
+    def figures(said: str) -> Figures:
+        found = json.loads(said)
+        return {f"udp_round_trip_{name}_us": found[f"{name}_us"] for name in ("p50", "p95")}
+
+    program = ("python3", "/opt/measure/udp_echo.py")
+    return Measure(
+        "udp_round_trip", lambda seconds: [*program, "ask", "SERVER", str(seconds)], figures, (*program, "serve")
+    )
 
 
 def stress() -> list[Measure]:
-    """Operations a second of stress-ng: matrix product, memory, allocation, context switches."""
+    """Operations a second of stress-ng: matrix product, memory bandwidth, malloc, mapped memory, context switches."""
 
-    def one(stressor: str) -> Measure:
+    def one(stressor: str, *more: str) -> Measure:
         def figures(said: str) -> Figures:
             rate = re.search(r"bogo-ops-per-second-real-time: ([\d.]+)", said)
             if rate is None:
@@ -102,15 +128,23 @@ def stress() -> list[Measure]:
             f"stress_{stressor}",
             lambda seconds: [
                 *("sh", "-c"),
-                f"stress-ng --{stressor} 1 --timeout {seconds}s --metrics-brief --quiet --temp-path /tmp "
-                "--yaml /tmp/said && cat /tmp/said",
+                f"stress-ng --{stressor} 1 {' '.join(more)} --timeout {seconds}s --metrics-brief "
+                "--temp-path /tmp --yaml /tmp/said && cat /tmp/said",
             ],
             figures,
         )
 
-    return [one(stressor) for stressor in ("matrix", "stream", "malloc", "switch")]
+    # Every kernel tells another size of the cache, by which stress-ng would take other sizes of memory.
+    return [
+        one("matrix"),
+        one("stream", "--stream-l3-size", "4M"),
+        one("malloc"),
+        one("vm", "--vm-bytes", "64M"),
+        one("switch"),
+    ]
 
 
 def all_measures() -> list[Measure]:
     """Everything, in the order in which it runs."""
-    return [*fio("rootfs", "/opt/spark/work-dir"), *fio("shared", "/shared"), *iperf(), *stress()]
+    files = [measure for place in PLACES for measure in (*fio(place), small_files(place))]
+    return [*files, *iperf(), udp_latency(), *stress()]

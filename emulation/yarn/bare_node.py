@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,15 +66,22 @@ class BareNode:
 
 @contextmanager
 def bare_node(
-    images: Engine, runtime: str, limits: Sequence[str], progress: Callable[[str], None] = lambda text: None
+    images: Engine,
+    runtime: str,
+    limits: Sequence[str],
+    progress: Callable[[str], None] = lambda text: None,
+    variants: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[BareNode]:
-    """A node whose engine has that default runtime; ``limits`` are options that each container gets."""
+    """A node whose engine has that default runtime; ``limits`` are options that each container gets.
+
+    ``variants``: names of more runtimes → flags that each gives gVisor.
+    """
     image = images.spark_image("yarn", progress)
     with alone_on_this_machine():
         # Tenants' users go through it; sockets' paths are bounded.
         work = Path(tempfile.mkdtemp(prefix="node-", dir="/var/lib"))
         work.chmod(0o755)
-        engine = NodeEngine(work, runtime)
+        engine = NodeEngine(work, runtime, variants)
         try:
             engine.configure(progress)
             engine.start()

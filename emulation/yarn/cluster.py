@@ -84,6 +84,8 @@ WITHOUT_KERBEROS: render.Changes = {
 HASTE: render.Changes = {
     "yarn-site.xml": {
         "yarn.nodemanager.disk-health-checker.enable": "false",
+        # Heeded even so: on a disk that is nearly full no folder would be left.
+        "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": "100.0",
         # Under Kerberos it needs Hadoop's native library, which only the distribution has: logs stay on the node.
         "yarn.log-aggregation-enable": "false",
         "yarn.nm.liveness-monitor.expiry-interval-ms": "30000",

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -50,9 +50,11 @@ def alone_on_this_machine() -> Iterator[None]:
 class NodeEngine:
     """A dockerd with our `daemon.json`; its images are kept from one cluster to the next."""
 
-    def __init__(self, work: Path, runtime: str) -> None:
+    def __init__(self, work: Path, runtime: str, variants: Mapping[str, Sequence[str]] | None = None) -> None:
+        """``variants``: names of more runtimes → flags that each gives gVisor, for comparisons."""
         self.work = work
         self.runtime = runtime
+        self._variants = variants or {}
         self.socket = work / "docker.sock"
         self.log = work / "dockerd.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,7 +66,10 @@ class NodeEngine:
 
         Nor has `icc`, which needs Docker's packet filter: this machine's is left alone.
         """
-        runtimes = render.docker_runtimes(str(downloads.runsc(progress)), RUNSC_FLAGS, None)
+        program = str(downloads.runsc(progress))
+        known = json.loads(render.docker_runtimes(program, RUNSC_FLAGS, None))
+        more = {name: {"path": program, "runtimeArgs": list(flags)} for name, flags in self._variants.items()}
+        runtimes = json.dumps(known | more)
         text = render.rendered("daemon.json", {"runtime": self.runtime, "runtimes": runtimes})
         settings = {name: value for name, value in json.loads(text).items() if name != "icc"}
         render.write(self.work / "daemon.json", json.dumps(settings, indent=2))
