@@ -360,7 +360,7 @@ class Observer:
         old = [each[1] for each in secrets[:-1]]
         if not old or now - secrets[-1][2] < REPLACED_SECONDS:
             return ()
-        used = set()
+        used: set[str] = set()
         for service in self._engine.get("/services") or []:
             container = service["Spec"]["TaskTemplate"].get("ContainerSpec") or {}
             used.update(str(each["SecretID"]) for each in container.get("Secrets") or [])
