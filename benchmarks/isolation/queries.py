@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from assets.yarn.sparkvault_yarn import render
 from benchmarks import tpch
 from benchmarks.isolation.measures import Figures
 from benchmarks.tpch_application import MARK, TABLES
@@ -20,12 +19,6 @@ JOB_SECONDS = 1500.0
 
 #: One driver and one executor, each in a container of its own, under every runtime alike.
 SETTINGS: Mapping[str, str] = {**SMALL_JOB, "spark.driver.memory": "896m", "spark.executor.memory": "896m"}
-
-#: A node refuses folders on a disk that is nearly full, and counts what the file system keeps back as used; how full
-#: the disk of the machine that measures is, is not in question.
-ANY_DISK: render.Changes = {
-    "yarn-site.xml": {"yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": "100.0"}
-}
 
 
 @dataclass(frozen=True)
@@ -40,11 +33,7 @@ class Data:
     def generate(cls, folder: Path, scale: float) -> Data:
         """Tables of that scale factor: GB of raw data."""
         tpch.generate(folder, scale)
-        # The specification lets Q11's fraction shrink as data grows (2.4.11.3).
-        queries = {
-            path.stem: path.read_text(encoding="utf-8").replace("{fraction}", f"{0.0001 / scale:.10f}")
-            for path in sorted(tpch.QUERIES.glob("q*.sql"))
-        }
+        queries = tpch.queries_for(scale)
         (folder / "queries.json").write_text(json.dumps(queries), encoding="utf-8")
         return cls(folder, queries, {name: tpch.answer(folder, query) for name, query in queries.items()})
 
@@ -52,7 +41,7 @@ class Data:
 def run(engine: Engine, runtime: Runtime, data: Data, progress: Callable[[str], None]) -> Figures:
     """Seconds of each query, of all and of the job, on a cluster of that runtime. Raises YarnEmulationError."""
     tenants = (TENANT, NEIGHBOUR)
-    with YarnCluster(runtime, engine, tenants=tenants, changes=ANY_DISK, progress=progress) as cluster:
+    with YarnCluster(runtime, engine, tenants=tenants, progress=progress) as cluster:
         home = cluster.put([data.folder / f"{table}.parquet" for table in TABLES], TENANT)
         queries = data.folder / "queries.json"
         outcome = cluster.submit(

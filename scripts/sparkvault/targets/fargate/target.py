@@ -2,14 +2,13 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
-from spark_constructs.config import Deployment
 from spark_constructs.job_interface import CONNECT_DOCUMENT, CONNECT_PORT, JOB_TAG
 from spark_constructs.naming import document_name
-from sparkvault.account import Account
 from sparkvault.console import say
 from sparkvault.errors import NotAvailable, SparkvaultError, UsageError, WaitTimeout
 from sparkvault.jobs import JobRecord, JobSpec, JobState, checked_job_id, is_job_id, job_prefix, new_job_id
@@ -31,16 +30,13 @@ from sparkvault.targets.fargate.wrapped_secret import WrappedSecret, wrapped_sec
 from sparkvault.targets.interruption import interruptible, uninterrupted
 from sparkvault.targets.protocol import ClusterStatus, Component, Language, UiName
 from sparkvault.targets.remote import log_stream
-from sparkvault.targets.remote.job_bucket import JobBucket
+from sparkvault.targets.remote.remote_target import RemoteTarget
 from sparkvault.targets.remote.sessions import Sessions
 from sparkvault.targets.remote.submission import Submission, check, check_shell
 from sparkvault.targets.remote.terminal_session import find_plugin, run_session
 
 #: Where applications and files may lie without being sent: S3, and the image.
 IN_PLACE = frozenset(("s3a", "local"))
-
-#: How often a driver is looked at while its output is followed, in seconds.
-LOOK_SECONDS = 2.0
 
 #: How long ECS may take to know a task, a shell to start (an image has to be pulled), a shell's container to end once
 #: the terminal is back, a cancelled driver to end; a Spark Connect server to answer.
@@ -51,32 +47,18 @@ SHELL_END_SECONDS = 20.0
 CANCEL_SECONDS = 240.0
 
 
-class FargateTarget:
+class FargateTarget(RemoteTarget):
     """Implements `protocol.Target`."""
 
     name = "fargate"
 
-    def __init__(self, deployment: Deployment, account: Account | None = None) -> None:
-        self._deployment = deployment
-        self._given = account
-        self._found: FargatePlace | None = None
-
-    @property
-    def _account(self) -> Account:
-        """Asked for when it is needed: flags are checked without credentials."""
-        if self._given is None:
-            self._given = Account(self._deployment)
-        return self._given
-
-    @property
+    @cached_property
     def _place(self) -> FargatePlace:
-        if self._found is None:
-            self._found = find_place(self._account, self._deployment)
-        return self._found
+        return find_place(self._account, self._deployment)
 
     @property
-    def _bucket(self) -> JobBucket:
-        return JobBucket(self._account, self._deployment.cluster, target=self.name, tagged=True)
+    def _log_group(self) -> str:
+        return self._place.log_group
 
     @property
     def _tasks(self) -> DriverTasks:
@@ -145,28 +127,13 @@ class FargateTarget:
         bucket.write(record)
         return record, secret
 
-    def follow(self, job_id: str) -> Iterator[str]:
-        """The driver's output, line by line without line ends, from its start until the job has ended."""
-        record = self._bucket.read(checked_job_id(job_id))
-        ended, next_look = False, 0.0
-
-        def has_ended() -> bool:
-            nonlocal ended, next_look
-            if not ended and time.monotonic() >= next_look:
-                ended = self.job(job_id).state.ended
-                next_look = time.monotonic() + LOOK_SECONDS
-            return ended
-
-        logs = self._account.client("logs")
-        yield from log_stream.follow(logs, self._place.log_group, _stream(record), has_ended)
-
     def job(self, job_id: str) -> JobRecord:
         """The record of one job, brought up to date with what ECS says of its driver."""
         return self._refreshed(self._bucket.read(checked_job_id(job_id)))
 
     def jobs(self) -> list[JobRecord]:
         """The newest jobs that are on record, newest first; those that have not ended brought up to date."""
-        return [self._refreshed(record) for record in self._bucket.all(self.name)]
+        return [self._refreshed(record) for record in self._bucket.all()]
 
     def _refreshed(self, record: JobRecord) -> JobRecord:
         if record.state.ended or record.host is None:
@@ -192,7 +159,7 @@ class FargateTarget:
 
     def _from_log(self, record: JobRecord) -> dict[str, Any]:
         """ECS forgets a task an hour after its end; the log has the driver's last word."""
-        lines = log_stream.last_lines(self._account.client("logs"), self._place.log_group, _stream(record), 20)
+        lines = log_stream.last_lines(self._account.client("logs"), self._log_group, self._stream(record), 20)
         code = exit_code_said(lines)
         if code is None:
             return {
@@ -201,6 +168,11 @@ class FargateTarget:
             }
         state = JobState.SUCCEEDED if code == 0 else JobState.FAILED
         return {"state": state, "exit_code": code}
+
+    def _stream(self, record: JobRecord) -> str:
+        """As the awslogs driver names it: prefix/container/task."""
+        kind = "shell" if record.spec.application.endswith(" shell") else "driver"
+        return f"{record.spec.tenant}/{kind}/spark-{kind}/{record.host}"
 
     def cancel(self, job_id: str) -> JobRecord:
         """Stop a job's driver, which stops its executors, and wait for its end; what has ended is left as it is."""
@@ -214,10 +186,10 @@ class FargateTarget:
         """The last lines of a stream: a job by its id, or a stream's name as the web UI and `status` show it."""
         if component is None:
             raise UsageError("which log?", "give a job's id, or a stream such as default/executor/spark-executor/TASK")
-        stream = _stream(self._bucket.read(component)) if is_job_id(component) else component
+        stream = self._stream(self._bucket.read(component)) if is_job_id(component) else component
         if follow:
             raise UsageError("streams other than a job's are not followed", "give a job's id, or leave out --follow")
-        yield from log_stream.last_lines(self._account.client("logs"), self._place.log_group, stream, lines)
+        yield from log_stream.last_lines(self._account.client("logs"), self._log_group, stream, lines)
 
     def shell(self, language: Language, spark_arguments: list[str], tenant: str) -> int:
         """A shell in a task of its own, entered through ECS Exec; the task ends with it. Returns its exit code."""
@@ -351,21 +323,6 @@ class FargateTarget:
             "give --conf spark.dynamicAllocation.maxExecutors=N with the job, or set fargate.max_executors",
         )
 
-    def _wait(self, job_id: str, seconds: float, what: str, done: Callable[[JobRecord], bool]) -> JobRecord:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            record = self.job(job_id)
-            if done(record):
-                return record
-            time.sleep(1)
-        raise WaitTimeout(f"job {job_id} {what}", seconds, f"`sparkvault jobs {job_id} --target fargate` shows it")
-
 
 def _texts(settings: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in settings.items()}
-
-
-def _stream(record: JobRecord) -> str:
-    """The log stream of a job's driver, as the awslogs driver names it: prefix/container/task."""
-    kind = "shell" if record.spec.application.endswith(" shell") else "driver"
-    return f"{record.spec.tenant}/{kind}/spark-{kind}/{record.host}"

@@ -23,13 +23,12 @@ MAX_LISTED = 500
 class JobBucket:
     """Implements `jobs.JobStore` on ``jobs/<id>/`` in the bucket.
 
-    ``tagged``: objects get the tag of their tenant, by which IAM tells whose they are.
+    Objects get the tag of their tenant, by which IAM tells whose they are.
     """
 
-    def __init__(self, account: Account, cluster: str, *, target: str = "swarm", tagged: bool = False) -> None:
+    def __init__(self, account: Account, cluster: str, target: str) -> None:
         self._s3 = account.client("s3")
         self._target = target
-        self._tagged = tagged
         self.name = bucket_name(cluster, "jobs", account.id, account.region)
 
     def upload(self, submission: Submission) -> None:
@@ -40,7 +39,7 @@ class JobBucket:
         prefix = job_prefix(submission.spec.id)
         try:
             for name, path in submission.files.items():
-                key, tag = f"{prefix}/files/{name}", self._tag(submission.spec.tenant)
+                key, tag = f"{prefix}/files/{name}", _tag(submission.spec.tenant)
                 self._s3.upload_file(str(path), self.name, key, ExtraArgs=tag)
             self.write(JobRecord(spec=submission.spec))
             self._put(f"{prefix}/spec.json", submission.specification(), submission.spec.tenant)
@@ -61,8 +60,8 @@ class JobBucket:
             raise NotAvailable(f"there is no job {job_id}", f"`sparkvault jobs --target {self._target}` lists them")
         return record
 
-    def all(self, target: str) -> list[JobRecord]:
-        """That target's among the newest records, newest first."""
+    def all(self) -> list[JobRecord]:
+        """The target's among the newest records, newest first."""
         found: list[str] = []
         try:
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix="jobs/", Delimiter="/")
@@ -73,14 +72,14 @@ class JobBucket:
         ids = sorted(filter(is_job_id, found), reverse=True)[:MAX_LISTED]
         with ThreadPoolExecutor(_READERS) as readers:
             read = list(readers.map(self._record, ids))
-        return [record for record in read if record is not None and record.spec.target == target]
+        return [record for record in read if record is not None and record.spec.target == self._target]
 
     def _record(self, job_id: str) -> JobRecord | None:
         try:
             answer: Any = self._s3.get_object(Bucket=self.name, Key=f"{job_prefix(job_id)}/record.json")
         except ClientError as error:
             # Of another tenant's jobs one sees that there are such, and no more.
-            if error.response["Error"]["Code"] == "NoSuchKey" or (self._tagged and _is_denied(error)):
+            if error.response["Error"]["Code"] == "NoSuchKey" or _is_denied(error):
                 return None
             raise _cannot_read(self.name, error) from error
         try:
@@ -90,10 +89,11 @@ class JobBucket:
         return record if record.id == job_id else None
 
     def _put(self, key: str, body: bytes, tenant: str) -> None:
-        self._s3.put_object(Bucket=self.name, Key=key, Body=body, **self._tag(tenant))
+        self._s3.put_object(Bucket=self.name, Key=key, Body=body, **_tag(tenant))
 
-    def _tag(self, tenant: str) -> dict[str, str]:
-        return {"Tagging": urlencode({TENANT_TAG: tenant})} if self._tagged else {}
+
+def _tag(tenant: str) -> dict[str, str]:
+    return {"Tagging": urlencode({TENANT_TAG: tenant})}
 
 
 def _cannot_read(bucket: str, error: ClientError) -> SparkvaultError:
