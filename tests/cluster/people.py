@@ -103,6 +103,22 @@ def driver_container(cluster: DeployedCluster, job: str) -> tuple[Host, str]:
     return found
 
 
+def no_driver_is_left(cluster: DeployedCluster, job: str) -> None:
+    """No host runs anything of a job that has ended, and the swarm has forgotten it."""
+    label = f"label=sparkvault.job={job}"
+    for host in cluster.workers():
+        assert host.run(["docker", "ps", "--quiet", "--filter", label]).stdout == ""
+    [manager] = cluster.managers()
+
+    def forgotten() -> bool:
+        # A finished job's record may be read before its service is removed.
+        left = [manager.run(["docker", kind, "ls"]).stdout for kind in ("service", "config", "secret")]
+        tasks = ["curl", "--silent", "--unix-socket", "/var/run/docker.sock", "http://docker/tasks"]
+        return not any(job in listed for listed in (*left, manager.run(tasks).stdout))
+
+    wait_until("the job's service, tasks, config and secret to go", forgotten, 60)
+
+
 def other_worker(cluster: DeployedCluster, job: str) -> Host:
     """A worker that runs executors of the job and not its driver."""
     driver, _ = driver_container(cluster, job)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.deployed import DeployedCluster
-from tests.cluster.people import JOB_SECONDS, config, detached, driver_container, ended, submit, wait_until
+from tests.cluster.people import JOB_SECONDS, config, detached, driver_container, ended, no_driver_is_left, submit
 
 # The first test waits for the deployment of the cluster.
 pytestmark = [pytest.mark.timeout(1500), pytest.mark.campaign]
@@ -55,10 +55,4 @@ def test_a_cancelled_job_ends_and_leaves_nothing_behind(cluster: DeployedCluster
     driver_container(cluster, job)
     assert cluster.sparkvault("cancel", *config(cluster), job, timeout=180).returncode == 0
     assert ended(cluster, job)["state"] == "cancelled"
-    [manager] = cluster.managers()
-
-    def gone() -> bool:
-        left = [manager.run(["docker", kind, "ls"]).stdout for kind in ("service", "config", "secret")]
-        return not any(job in listed for listed in left)
-
-    wait_until("the job's service, config and secret to go", gone, 60)
+    no_driver_is_left(cluster, job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import tarfile
@@ -13,7 +14,17 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.deployed import ROOT, DeployedCluster
-from tests.cluster.people import config, running, submit, wait_until, whole
+from tests.cluster.people import (
+    config,
+    driver_container,
+    ended,
+    no_driver_is_left,
+    records,
+    running,
+    submit,
+    wait_until,
+    whole,
+)
 from tests.support.session_plugin import plugin_folder
 from tests.support.terminal import Terminal
 
@@ -53,6 +64,19 @@ def test_a_shell_answers_on_the_terminal(
         assert terminal.exit_code(120) == 0, terminal.shown
 
 
+def test_a_closed_window_ends_its_shell_on_the_hosts(with_plugin: DeployedCluster) -> None:
+    environment = with_plugin.environment() | {"PATH": os.environ["PATH"]}
+    with Terminal(["sparkvault", "shell", *config(with_plugin)], environment, ROOT) as terminal:
+        terminal.read_until(">>> ", 300)
+        job = records(with_plugin)[0]["spec"]["id"]
+        assert driver_container(with_plugin, job)
+        terminal.close()
+        terminal.process.wait(120)
+    # Told to end by the session's end or, where that comes late, by the command line.
+    assert ended(with_plugin, job)["state"] in ("failed", "cancelled")
+    no_driver_is_left(with_plugin, job)
+
+
 @pytest.mark.parametrize(("name", "shown"), [("master", "Spark Master at"), ("worker", "Spark Worker at")])
 def test_a_daemons_web_ui_is_forwarded_to_this_machine(with_plugin: DeployedCluster, name: str, shown: str) -> None:
     assert shown in page(with_plugin, name, "/")
@@ -61,12 +85,15 @@ def test_a_daemons_web_ui_is_forwarded_to_this_machine(with_plugin: DeployedClus
 def test_the_web_ui_of_a_running_driver_and_afterwards_its_history(
     with_plugin: DeployedCluster, long_job: Path
 ) -> None:
-    with running(with_plugin, long_job) as job:
+    before = applications(with_plugin)
+    with running(with_plugin, long_job, "6"):
         assert "Spark Jobs" in page(with_plugin, "driver", "/jobs/")
-    wait_until("the history server to list the job", lambda: job[:8] in page(with_plugin, "history", APPLICATIONS), 180)
+    wait_until("the history server to list the job", lambda: applications(with_plugin) - before, 180)
 
 
-APPLICATIONS = "/api/v1/applications"
+def applications(cluster: DeployedCluster) -> set[str]:
+    """Ids of the applications that the history server lists."""
+    return {str(one["id"]) for one in json.loads(page(cluster, "history", "/api/v1/applications"))}
 
 
 def page(cluster: DeployedCluster, name: str, path: str) -> str:

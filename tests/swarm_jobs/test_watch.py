@@ -11,21 +11,43 @@ from sparkvault_host.launcher.watch import Watch
 
 
 class Engine:
-    """The engine of a leading manager whose swarm runs these jobs; a service that is updated would run once more."""
+    """The engine of a leading manager whose swarm runs these jobs, one task each.
+
+    As Docker's up to version 25: whoever removes the service of a job with tasks leaves these running. A job that wants
+    no completions loses its task once its driver has ended.
+    """
 
     def __init__(self, jobs: list[str]) -> None:
         self.jobs = jobs
         self.configs: dict[str, dict[str, Any]] = {}
+        self.tasks = dict.fromkeys(jobs, "running")
+        self.told_to_end: set[str] = set()
+        self.left_running: list[str] = []
 
-    def post(self, path: str, body: dict[str, Any]) -> Any:
-        assert path == "/configs/create", "a job's service must not be updated"
-        self.configs[body["Name"]] = {"ID": body["Name"], "Spec": body}
-        return {"ID": body["Name"]}
+    def driver_ends(self, job: str) -> None:
+        """After SIGTERM; or by itself, where nobody told it to."""
+        if job in self.told_to_end:
+            del self.tasks[job]
+        else:
+            self.tasks[job] = "complete"
+
+    def post(self, path: str, body: dict[str, Any], version: int = 0) -> Any:
+        if path == "/configs/create":
+            self.configs[body["Name"]] = {"ID": body["Name"], "Spec": body}
+            return {"ID": body["Name"]}
+        _, kind, job, verb = path.split("/")
+        assert (kind, verb, version) == ("services", "update", 7)
+        assert body["Mode"] == {"ReplicatedJob": {"MaxConcurrent": 0, "TotalCompletions": 0}}
+        self.told_to_end.add(job)
+        if self.tasks[job] != "running":
+            del self.tasks[job]
+        return None
 
     def delete(self, path: str) -> None:
         kind, name = path.strip("/").split("/")
         if kind == "services":
             self.jobs.remove(name)
+            self.left_running += [name] if name in self.tasks else []
         else:
             del self.configs[name]
 
@@ -38,7 +60,15 @@ class Engine:
             label = query["filters"]["label"][0].partition("=")[2]
             labels = {"sparkvault.tenant": "sales"}
             return [
-                {"ID": job, "Spec": {"Name": job, "Labels": {"sparkvault.job": job, **labels}}}
+                {
+                    "ID": job,
+                    "Version": {"Index": 7},
+                    "Spec": {
+                        "Name": job,
+                        "Labels": {"sparkvault.job": job, **labels},
+                        "Mode": {"ReplicatedJob": {"TotalCompletions": 0 if job in self.told_to_end else 1}},
+                    },
+                }
                 for job in self.jobs
                 if label in ("", job)
             ]
@@ -46,7 +76,9 @@ class Engine:
             key, _, value = query["filters"]["label"][0].partition("=")
             return [one for one in self.configs.values() if one["Spec"]["Labels"].get(key, "") >= (value or "0")]
         if path == "/tasks":
-            return [{"CreatedAt": "x", "Status": {"State": "running", "Timestamp": "x"}, "NodeID": "n1"}]
+            [job] = query["filters"]["service"]
+            states = [self.tasks[job]] if job in self.tasks else []
+            return [{"CreatedAt": "x", "Status": {"State": one, "Timestamp": "x"}, "NodeID": "n1"} for one in states]
         assert path in ("/nodes", "/secrets")
         return []
 
@@ -66,6 +98,7 @@ class Bucket:
 
     def write_record(self, job: str, tenant: str, record: dict[str, Any]) -> None:
         self.written.append((job, tenant, record["state"]))
+        self.records[job] = dict(record)
 
 
 def job_id(seconds_ago: float, number: int) -> str:
@@ -107,7 +140,38 @@ def watched(
     return looked, bucket
 
 
-def test_a_cancelled_job_is_recorded_and_removed_and_does_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_jobs_driver_is_told_to_end_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_id(60, 1)
+    engine = Engine([job])
+    records = {job: {"spec": {"target": "swarm", "tenant": "sales"}, "state": "submitted"}}
+    looked, bucket = watched(monkeypatch, engine, records)
+    looked.look()
+    given: Any = engine
+    assert start.cancel(job, "sales", given)
+    for _ in range(3):
+        looked.look()
+    # As long as the driver runs, nobody is told that it does not.
+    assert (engine.told_to_end, bucket.records[job]["state"]) == ({job}, "running")
+    engine.driver_ends(job)
+    looked.look()
+    assert bucket.written == [(job, "sales", "running"), (job, "sales", "cancelled")]
+    assert (engine.jobs, engine.configs, engine.left_running) == ([], {}, [])
+
+
+def test_a_job_that_has_ended_leaves_nothing_in_the_swarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_id(60, 1)
+    engine = Engine([job])
+    records = {job: {"spec": {"target": "swarm", "tenant": "sales"}, "state": "running"}}
+    looked, bucket = watched(monkeypatch, engine, records)
+    engine.driver_ends(job)
+    looked.look()
+    assert bucket.written == [(job, "sales", "succeeded")]
+    looked.look()
+    assert bucket.written == [(job, "sales", "succeeded")]
+    assert (engine.jobs, engine.tasks, engine.left_running) == ([], {}, [])
+
+
+def test_a_driver_that_cannot_be_ended_does_not_keep_its_job_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     job = job_id(60, 1)
     engine = Engine([job])
     records = {job: {"spec": {"target": "swarm", "tenant": "sales"}, "state": "running"}}
@@ -115,8 +179,10 @@ def test_a_cancelled_job_is_recorded_and_removed_and_does_not_run_again(monkeypa
     given: Any = engine
     assert start.cancel(job, "sales", given)
     looked.look()
+    monkeypatch.setattr(watch, "ENDING_SECONDS", 0.0)
+    looked.look()
     assert bucket.written == [(job, "sales", "cancelled")]
-    assert (engine.jobs, engine.configs) == ([], {})
+    assert engine.jobs == []
 
 
 def test_a_job_that_ends_while_it_is_cancelled_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,17 +29,12 @@ def surroundings(identity: HostIdentity, engine: EngineApi, given: Deployed, job
     """What this job runs in. Raises LauncherError, AwsError, EngineError where something is not there yet."""
     region, desired = identity.region, given.desired
     forced = {
-        "spark.hadoop.fs.s3a.endpoint.region": region,
+        **s3_settings(region),
         "spark.eventLog.enabled": "true",
         "spark.eventLog.dir": f"s3a://{event_log(identity, job_id)}",
         # S3 shows an object once it is closed: rolling files make a running job's log visible as well.
         "spark.eventLog.rolling.enabled": "true",
     }
-    endpoint = s3_endpoint()
-    if endpoint:
-        forced["spark.hadoop.fs.s3a.endpoint"] = endpoint
-        forced["spark.hadoop.fs.s3a.path.style.access"] = "true"
-        forced["spark.hadoop.fs.s3a.connection.ssl.enabled"] = "true" if endpoint.startswith("https:") else "false"
     settings = {
         "spark.cores.max": str(desired.get("default_cores_per_application") or 4),
         "spark.executor.cores": str(desired.get("executor_cores") or 2),
@@ -109,6 +104,16 @@ def rpc_secret(engine: EngineApi) -> Reference:
 def event_log(identity: HostIdentity, job_id: str) -> str:
     """Bucket and folder that the job's driver writes event logs to; its end has them copied for the history server."""
     return f"{identity.job_bucket}/jobs/{job_id}/{EVENT_LOGS}"
+
+
+def s3_settings(region: str) -> dict[str, str]:
+    """Where jobs find S3."""
+    found, endpoint = {"spark.hadoop.fs.s3a.endpoint.region": region}, s3_endpoint()
+    if endpoint:
+        found["spark.hadoop.fs.s3a.endpoint"] = endpoint
+        found["spark.hadoop.fs.s3a.path.style.access"] = "true"
+        found["spark.hadoop.fs.s3a.connection.ssl.enabled"] = "true" if endpoint.startswith("https:") else "false"
+    return found
 
 
 def s3_endpoint() -> str:

@@ -191,6 +191,16 @@ def job_service(
     }
 
 
+def emptied(service: Mapping[str, Any]) -> dict[str, Any]:
+    """The same service wanting no completions: Swarm stops the tasks of a job's earlier iterations and forgets them."""
+    return {**service, "Mode": {"ReplicatedJob": {"MaxConcurrent": 0, "TotalCompletions": 0}}}
+
+
+def is_emptied(service: Mapping[str, Any]) -> bool:
+    """Whether nothing of the job shall run any more."""
+    return service["Mode"]["ReplicatedJob"].get("TotalCompletions", 0) == 0
+
+
 def _fitting(spec: Specification, settings: Mapping[str, str]) -> Mapping[str, str]:
     """The cluster's settings; executors no larger than all that the job asks for, or it would never get one."""
     cores = "spark.executor.cores"

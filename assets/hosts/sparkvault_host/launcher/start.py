@@ -29,7 +29,8 @@ from sparkvault_host.launcher.rules import Rules
 from sparkvault_host.launcher.specification import Specification, read_specification
 
 _PROGRAM_FILE = Path(__file__).with_name("driver.py")
-_ENDED = ("succeeded", "failed", "cancelled", "lost")
+#: States of a job of which nothing runs any more.
+ENDED = ("succeeded", "failed", "cancelled", "lost")
 _CONFLICT = 409
 
 
@@ -44,7 +45,7 @@ def submit(job_id: str, tenant: str, identity: HostIdentity, engine: EngineApi, 
     """
     bucket = JobBucket(identity.job_bucket)
     record = bucket.record(job_id)
-    if record is not None and record.get("state") in _ENDED:
+    if record is not None and record.get("state") in ENDED:
         raise LauncherError(f"job {job_id} has ended already; an id is used once")
     given = cluster.deployed(identity)
     content = bucket.specification(job_id)
@@ -112,7 +113,7 @@ def service_of(job_id: str, tenant: str, engine: EngineApi) -> dict[str, Any] | 
 def cancel(job_id: str, tenant: str, engine: EngineApi) -> bool:
     """Ask for the job's end, which the watch then brings about and records; False where nothing runs of it.
 
-    The request is a config of its own: a job's service that is updated runs once more.
+    The request is a config of its own, which the watch finds whatever happens to it in between.
     """
     if service_of(job_id, tenant, engine) is None:
         return False

@@ -18,7 +18,16 @@ from sparkvault_host.identity import HostIdentity
 from sparkvault_host.launcher import event_logs, start
 from sparkvault_host.launcher.bucket import JobBucket
 from sparkvault_host.launcher.errors import LauncherError
-from sparkvault_host.launcher.job_service import CANCEL_LABEL, JOB_LABEL, KIND_LABEL, SUPERVISE_LABEL, TENANT_LABEL
+from sparkvault_host.launcher.job_service import (
+    CANCEL_LABEL,
+    GRACE_SECONDS,
+    JOB_LABEL,
+    KIND_LABEL,
+    SUPERVISE_LABEL,
+    TENANT_LABEL,
+    emptied,
+    is_emptied,
+)
 from sparkvault_host.launcher.log_stream import LogStream
 from sparkvault_host.launcher.outcome import Outcome, outcome
 from sparkvault_host.launcher.service_log import Line, read_log
@@ -29,6 +38,9 @@ IDLE_SECONDS = 2.0
 
 #: How long a node may be silent before its driver counts as lost, in seconds: engines restart.
 LOST_AFTER_SECONDS = 90.0
+
+#: How long a driver that was told to end may stay in the swarm's books, in seconds: its grace, and time to clean up.
+ENDING_SECONDS = GRACE_SECONDS + 60.0
 
 #: How often an event log is tried to be copied.
 PUBLISH_ATTEMPTS = 5
@@ -41,6 +53,9 @@ SUBMISSION_SECONDS = 120.0
 
 #: Label of nodes with their instance's id, which the agent sets.
 INSTANCE_LABEL = "sparkvault.instance"
+
+#: What becomes of a job that somebody has ended before its time.
+CANCELLED = Outcome("cancelled", message="cancelled")
 
 
 @dataclass
@@ -55,6 +70,8 @@ class Watched:
     attempts: int = 0
     """How often its event log could not be copied."""
     seen: dict[str, Any] = field(default_factory=dict)
+    told_to_end: float | None = None
+    """When its service was first seen to want nothing to run any more, by the watch's clock."""
 
 
 class Watch:
@@ -129,14 +146,31 @@ class Watch:
         tasks = self._engine.get("/tasks", filters={"service": [name]}) or []
         # The tasks first, then the output: what an ended driver wrote is all there.
         found = outcome(tasks, supervise=labels.get(SUPERVISE_LABEL) == "true", down=down)
-        if job_id in cancelled and not found.ended:
-            found = Outcome("cancelled", message="cancelled", node=found.node)
-        if labels.get(KIND_LABEL) != "shell":
-            self._ship(name, watched, found)
-        if found.ended:
-            self._finish(service["ID"], job_id, watched, found)
+        ending = is_emptied(service["Spec"])
+        if labels.get(KIND_LABEL) != "shell" and tasks:
+            self._ship(name, watched, CANCELLED if ending else found)
+        if ending:
+            watched.told_to_end = self._clock() if watched.told_to_end is None else watched.told_to_end
+            out_of_reach = found.node in down or self._clock() - watched.told_to_end >= ENDING_SECONDS
+            if not tasks or out_of_reach:
+                self._finish(service["ID"], job_id, watched)
+        elif found.ended:
+            self._record(job_id, watched, found)
+            self._end(service)
+        elif job_id in cancelled:
+            self._end(service)
         elif watched.recorded != found.state or watched.seen.get("host") != self._instance(found.node):
             self._record(job_id, watched, found)
+
+    def _end(self, service: dict[str, Any]) -> None:
+        """Let nothing of the job run; the looks that follow see its driver end.
+
+        Engines up to version 25 forget the tasks of a job whose service is removed: the driver would run on, and the
+        tasks stay in the swarm's books for ever. Those of a job that wants no completions are stopped and forgotten.
+        """
+        self._engine.post(
+            f"/services/{service['ID']}/update", emptied(service["Spec"]), version=service["Version"]["Index"]
+        )
 
     def _begin(self, job_id: str, tenant: str) -> Watched:
         """Go on after the last line that is in the stream already."""
@@ -162,9 +196,11 @@ class Watch:
             watched.stream.write(lines)
             watched.shipped = lines[-1].at
 
-    def _finish(self, service_id: str, job_id: str, watched: Watched, found: Outcome) -> None:
-        """Record first, then remove: killed in between, the next look does it again."""
-        self._record(job_id, watched, found)
+    def _finish(self, service_id: str, job_id: str, watched: Watched) -> None:
+        """Its driver is gone. Record first, then remove: killed in between, the next look does it again."""
+        record = self._bucket.record(job_id) or {}
+        if record.get("state") not in start.ENDED:
+            self._record(job_id, watched, CANCELLED)
         self._publish(job_id, watched)
         try:
             self._engine.delete(f"/services/{service_id}")
@@ -189,7 +225,7 @@ class Watch:
             say(f"job {job_id} has no record that could be kept up to date")
             watched.recorded = found.state
             return
-        host = self._instance(found.node)
+        host = self._instance(found.node) or record.get("host")
         record.update(state=found.state, exit_code=found.exit_code, message=found.message, host=host)
         if found.state == "running" and not record.get("started_at"):
             record["started_at"] = found.started_at or start.now()
