@@ -13,8 +13,8 @@ from sparkvault_host.launcher.watch import Watch
 class Engine:
     """The engine of a leading manager whose swarm runs these jobs, one task each.
 
-    As Docker's up to version 25: whoever removes the service of a job with tasks leaves these running. A job that wants
-    no completions loses its task once its driver has ended.
+    As Docker's 20.10: whoever removes the service of a job leaves its driver running. A job that wants no completions
+    loses its task once its driver has ended.
     """
 
     def __init__(self, jobs: list[str]) -> None:
@@ -23,6 +23,7 @@ class Engine:
         self.tasks = dict.fromkeys(jobs, "running")
         self.told_to_end: set[str] = set()
         self.left_running: list[str] = []
+        self.down = False
 
     def driver_ends(self, job: str) -> None:
         """After SIGTERM; or by itself, where nobody told it to."""
@@ -39,15 +40,13 @@ class Engine:
         assert (kind, verb, version) == ("services", "update", 7)
         assert body["Mode"] == {"ReplicatedJob": {"MaxConcurrent": 0, "TotalCompletions": 0}}
         self.told_to_end.add(job)
-        if self.tasks[job] != "running":
-            del self.tasks[job]
         return None
 
     def delete(self, path: str) -> None:
         kind, name = path.strip("/").split("/")
         if kind == "services":
             self.jobs.remove(name)
-            self.left_running += [name] if name in self.tasks else []
+            self.left_running += [name] if self.tasks.get(name) == "running" and name not in self.told_to_end else []
         else:
             del self.configs[name]
 
@@ -79,7 +78,9 @@ class Engine:
             [job] = query["filters"]["service"]
             states = [self.tasks[job]] if job in self.tasks else []
             return [{"CreatedAt": "x", "Status": {"State": one, "Timestamp": "x"}, "NodeID": "n1"} for one in states]
-        assert path in ("/nodes", "/secrets")
+        if path == "/nodes":
+            return [{"ID": "n1", "Spec": {}, "Status": {"State": "down" if self.down else "ready"}}]
+        assert path == "/secrets"
         return []
 
 
@@ -166,9 +167,20 @@ def test_a_job_that_has_ended_leaves_nothing_in_the_swarm(monkeypatch: pytest.Mo
     engine.driver_ends(job)
     looked.look()
     assert bucket.written == [(job, "sales", "succeeded")]
+    assert (engine.jobs, engine.left_running) == ([], [])
+
+
+def test_a_lost_driver_does_not_go_on_when_its_host_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_id(60, 1)
+    engine = Engine([job])
+    engine.down = True
+    records = {job: {"spec": {"target": "swarm", "tenant": "sales"}, "state": "running"}}
+    looked, bucket = watched(monkeypatch, engine, records)
+    monkeypatch.setattr(watch, "LOST_AFTER_SECONDS", 0.0)
     looked.look()
-    assert bucket.written == [(job, "sales", "succeeded")]
-    assert (engine.jobs, engine.tasks, engine.left_running) == ([], {}, [])
+    assert (bucket.written, engine.told_to_end) == ([(job, "sales", "lost")], {job})
+    looked.look()
+    assert (bucket.written, engine.jobs, engine.left_running) == ([(job, "sales", "lost")], [], [])
 
 
 def test_a_driver_that_cannot_be_ended_does_not_keep_its_job_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,8 @@ def prepare(launch: dict[str, Any]) -> None:
     FILES.mkdir(parents=True, exist_ok=True)
     for file in launch["files"]:
         try:
-            with store.open_input_stream(f"{launch['place']}/{file['name']}") as source:
+            # As it was sent: Arrow would unpack what is named .gz or .zst.
+            with store.open_input_stream(f"{launch['place']}/{file['name']}", compression=None) as source:
                 fetch(source, file)
         except OSError as error:
             raise DriverError(f"the job's file {file['name']} cannot be fetched: {error}") from error

@@ -198,7 +198,7 @@ def emptied(service: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_emptied(service: Mapping[str, Any]) -> bool:
     """Whether nothing of the job shall run any more."""
-    return service["Mode"]["ReplicatedJob"].get("TotalCompletions", 0) == 0
+    return not service["Mode"]["ReplicatedJob"].get("TotalCompletions")
 
 
 def _fitting(spec: Specification, settings: Mapping[str, str]) -> Mapping[str, str]:

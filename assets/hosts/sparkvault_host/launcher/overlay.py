@@ -24,6 +24,9 @@ CONNECT_SECONDS = 10.0
 #: Label by which the agent says what a service is for.
 KIND_LABEL = "sparkvault.service"
 
+#: What Swarm wants of the tasks of a service, and of those of a job.
+_WANTED = ("running", "complete")
+
 _CLONE_NEWNET = 0x40000000  # setns(2)
 
 
@@ -48,8 +51,8 @@ class Overlay:
             names = [name for name in names if name in filters["name"]]
         tasks: list[dict[str, Any]] = []
         if names:
-            tasks = self._engine.get("/tasks", filters={"service": names, "desired-state": ["running"]}) or []
-        running = [task for task in tasks if task["Status"]["State"] == "running"]
+            tasks = self._engine.get("/tasks", filters={"service": names}) or []
+        running = [task for task in tasks if task["Status"]["State"] == "running" and task["DesiredState"] in _WANTED]
         newest = sorted(running, key=lambda one: str(one["CreatedAt"]), reverse=True)
         found = [address for address in map(_address, newest) if address]
         if not found:

@@ -151,10 +151,15 @@ class Watch:
             self._ship(name, watched, CANCELLED if ending else found)
         if ending:
             watched.told_to_end = self._clock() if watched.told_to_end is None else watched.told_to_end
-            out_of_reach = found.node in down or self._clock() - watched.told_to_end >= ENDING_SECONDS
-            if not tasks or out_of_reach:
+            late = self._clock() - watched.told_to_end >= ENDING_SECONDS
+            # An ended driver's task is "lost" to the outcome, too: nobody wants it any more.
+            if not tasks or found.ended or late:
                 self._finish(service["ID"], job_id, watched)
+        elif found.ended and found.state != "lost":
+            self._record(job_id, watched, found)
+            self._finish(service["ID"], job_id, watched)
         elif found.ended:
+            # Its driver may run where nobody sees it, and must not go on when its host is back.
             self._record(job_id, watched, found)
             self._end(service)
         elif job_id in cancelled:
@@ -165,8 +170,8 @@ class Watch:
     def _end(self, service: dict[str, Any]) -> None:
         """Let nothing of the job run; the looks that follow see its driver end.
 
-        Engines up to version 25 forget the tasks of a job whose service is removed: the driver would run on, and the
-        tasks stay in the swarm's books for ever. Those of a job that wants no completions are stopped and forgotten.
+        Engines forget the tasks of a job whose service is removed (20.10 does): the driver would run on. The tasks of a
+        job that wants no completions are stopped first.
         """
         self._engine.post(
             f"/services/{service['ID']}/update", emptied(service["Spec"]), version=service["Version"]["Index"]
