@@ -15,8 +15,8 @@ class Price:
     """On demand, Linux, us-east-1; None where no source could be had."""
 
 
-#: When the prices were looked up. AWS changes them: look again before you decide.
-PRICES_OF = "2026"
+#: What is known of their day: nothing. They could not be looked up from where this was measured.
+PRICES_OF = "as AWS listed it; the day it was looked up is not on record, so look again before you decide"
 
 #: Two vCPUs, as the machine here has two cores. Kata needs nested virtualization (C8i, M8i, R8i) or metal.
 PRICES: Mapping[str, Price] = {

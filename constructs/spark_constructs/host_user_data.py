@@ -81,6 +81,8 @@ def boot_commands(
     return [
         "set -euo pipefail",
         f"export AWS_DEFAULT_REGION={identity.region} AWS_RETRY_MODE=standard AWS_MAX_ATTEMPTS=8",
+        # Credentials come from the metadata service, which the program asks once for a second: a busy host needs more.
+        "export AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=6",
         "mkdir -p /etc/sparkvault /etc/nitro_enclaves /run/sparkvault /opt/sparkvault",
         f"cat > {HOST_FILE} <<'END'\n{who}\nEND",
         *_allocator_config(identity.enclaves),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from emulation.ec2.aws_control import AwsControl
 from emulation.ec2.errors import Ec2EmulationError
 from emulation.ec2.machine import INSTANCE_LABEL, OWNER_LABEL, REBOOT_EXIT_CODE, MachineOptions, Machines
 from emulation.ec2.metadata import MetadataService
+from emulation.ec2.resolver import Resolver
 from emulation.ec2.vpc_network import METADATA_ADDRESS, Permission, VpcNetwork
 from emulation.network_namespace import listening_socket
 
@@ -56,7 +58,7 @@ class Booter:
         self._groups: dict[str, Any] = {}
         self.networks: dict[str, VpcNetwork] = {}
         self.instances: dict[str, Instance] = {}
-        self._services: list[MetadataService] = []
+        self._services: list[MetadataService | Resolver] = []
         self._events: Any = None
 
     def start(self) -> None:
@@ -183,7 +185,8 @@ class Booter:
         process = self._machines.process(instance_id)
         if instance is None or not process:
             return
-        self.networks[instance["vpc"]].plug(process, instance["address"], instance_id)
+        network = self.networks[instance["vpc"]]
+        network.plug(process, instance["address"], instance_id, delegated=bool(instance["prefixes"]))
         self._control.report(instance_id, "running")
 
     def _died(self, instance_id: str, exit_code: int) -> None:
@@ -213,6 +216,8 @@ class Booter:
             self._services.append(
                 MetadataService(listener, self._instance_at(instance["vpc"]), self._control.credentials)
             )
+            questions = listening_socket(network.name, network.resolver, 53, socket.SOCK_DGRAM)
+            self._services.append(Resolver(questions, self._instances_in(instance["vpc"])))
             self._open_vpc(network)
             return network
 
@@ -224,6 +229,9 @@ class Booter:
             return next((one for one in here if one["address"] == address), None)
 
         return found
+
+    def _instances_in(self, vpc: str) -> Callable[[], list[Instance]]:
+        return lambda: [one for one in list(self.instances.values()) if one["vpc"] == vpc]
 
     def _apply_security_groups(self) -> None:
         """Let hosts reach each other exactly as their security groups allow; groups are asked for when hosts change."""
@@ -238,12 +246,13 @@ class Booter:
             described = self._aws.client("ec2").describe_security_groups(GroupIds=sorted(members))["SecurityGroups"]
             for vpc, network in list(self.networks.items()):
                 rules = [
-                    (target["address"], permission)
+                    (address, permission)
                     for group in described
                     if group["VpcId"] == vpc
                     for target in members.get(group["GroupId"], [])
+                    for address in (target["address"], *target["prefixes"])
                     for permission in _permissions(group, members)
-                    if permission.source.partition("/")[0] != target["address"]
+                    if permission.source.partition("/")[0] != address
                 ]
                 network.admit(rules)
         except (Ec2EmulationError, APIError, OSError) as error:
@@ -261,7 +270,9 @@ def _permissions(group: Mapping[str, Any], members: Mapping[str, list[Instance]]
         protocol = {"-1": "all", "50": "esp"}.get(str(rule["IpProtocol"]), str(rule["IpProtocol"]))
         sources = [one["CidrIp"] for one in rule.get("IpRanges", [])]
         for pair in rule.get("UserIdGroupPairs", []):
-            sources += [f"{one['address']}/32" for one in members.get(pair["GroupId"], [])]
+            # Prefixes are their interface's addresses, too.
+            for one in members.get(pair["GroupId"], []):
+                sources += [f"{one['address']}/32", *one["prefixes"]]
         first, last = rule.get("FromPort"), rule.get("ToPort")
         if protocol not in ("tcp", "udp") or first in (None, -1):
             first = last = None

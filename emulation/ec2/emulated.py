@@ -24,14 +24,12 @@ from emulation.ec2.capability import check_host_programs
 from emulation.ec2.errors import Ec2EmulationError
 from emulation.ec2.host import Host
 from emulation.ec2.host_image import host_image
-from emulation.ec2.machine import MachineOptions, Machines, environment
+from emulation.ec2.machine import ROLE_TAG, MachineOptions, Machines, environment
 from emulation.ec2.registry import ImageRegistry
 from emulation.ec2.vpc_network import VpcNetwork
 from emulation.hypervisor import Hypervisor
 from emulation.ssm_sessions import SsmAgents
 
-#: Tag of instances that says what they are; the product's own (naming.py).
-ROLE_TAG = "sparkvault:role"
 STATE_FILE_VARIABLE = "SPARKVAULT_EMULATED_EC2"
 HOSTS_TIMEOUT_SECONDS = 300.0
 

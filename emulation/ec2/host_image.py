@@ -28,6 +28,17 @@ SUITE = "bookworm"
 #: The first version 1 of the AWS CLI here that knows everything hosts ask for; the bundle's commands fit 1 and 2.
 AWS_CLI = "awscli==1.46.3"
 BUILD_TIMEOUT_SECONDS = 900
+#: What hosts of YARN have beside all others: Debian's packages for those that their boot installs on Amazon Linux.
+YARN_PACKAGES = ("openjdk-17-jre-headless", "krb5-user", "krb5-kdc", "krb5-admin-server", "tar", "zstd")
+#: Units of Debian's that stay away: on Amazon Linux they are called otherwise, and are the bundle's to start.
+_YARN_OFF = ("krb5-kdc.service", "krb5-admin-server.service")
+_YARN_RECIPE = """\
+FROM {base}
+RUN printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d && chmod 0755 /usr/sbin/policy-rc.d \\
+ && export DEBIAN_FRONTEND=noninteractive && apt-get update --quiet \\
+ && apt-get install --quiet --yes --no-install-recommends {packages} && cd /lib/systemd/system && rm -f {off} \\
+ && rm -rf /usr/sbin/policy-rc.d /var/lib/apt/lists/* /var/cache/apt /etc/krb5.conf
+"""
 #: Counted up when the code that builds the base changes what it makes.
 BASE_REVISION = 1
 _ON = ("sparkvault-emulation-aws.service", "sparkvault-emulation-user-data.service")
@@ -56,11 +67,16 @@ sys.exit(main())
 """
 
 
-def host_image(client: docker.DockerClient) -> str:
-    """The image's name in this engine, built if it is not there. Raises `Ec2EmulationError` with what is missing."""
+def host_image(client: docker.DockerClient, *, yarn: bool = False) -> str:
+    """The image's name in this engine, built if it is not there. Raises `Ec2EmulationError` with what is missing.
+
+    `yarn`: with the packages that YARN's hosts install.
+    """
     base = f"{REPOSITORY}-base:{_digest(json.dumps([_PACKAGES, _OFF, AWS_CLI, _AWS, BASE_REVISION]).encode())}"
     if not client.images.list(name=base):
         _build_base(client, base)
+    if yarn:
+        base = _with_yarn_packages(client, base)
     overlay = _overlay()
     tag = f"{REPOSITORY}:{_digest(base.encode() + overlay)}"
     if not client.images.list(name=tag):
@@ -85,6 +101,23 @@ def _build_base(client: docker.DockerClient, tag: str) -> None:
         _install_aws_cli(root)
         _quieten(root)
         _import(client, root, tag)
+
+
+def _with_yarn_packages(client: docker.DockerClient, base: str) -> str:
+    recipe = _YARN_RECIPE.format(base=base, packages=" ".join(YARN_PACKAGES), off=" ".join(_YARN_OFF))
+    tag = f"{REPOSITORY}-yarn-base:{_digest(recipe.encode())}"
+    if not client.images.list(name=tag):
+        try:
+            client.images.build(
+                fileobj=io.BytesIO(recipe.encode()),
+                tag=tag,
+                network_mode="host",
+                rm=True,
+                timeout=BUILD_TIMEOUT_SECONDS,
+            )
+        except (docker.errors.BuildError, docker.errors.APIError) as error:
+            raise Ec2EmulationError(f"the image of YARN's emulated hosts could not be built: {error}") from error
+    return tag
 
 
 def _install_aws_cli(root: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import tarfile
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,12 +20,18 @@ from docker.errors import APIError, NotFound
 
 from emulation.ec2.errors import Ec2EmulationError
 from emulation.ec2.host import DISK_VARIABLE, container_name
+from emulation.ec2.host_image import host_image
 from emulation.ec2.vpc_network import METADATA_ADDRESS, VpcNetwork
 from emulation.hypervisor import HOST_FOLDER, Hypervisor, host_parts
 
+#: Tag of instances that says what they are; the product's own (naming.py).
+ROLE_TAG = "sparkvault:role"
 VPC_LABEL = "sparkvault.emulation.vpc"
 INSTANCE_LABEL = "sparkvault.emulation.instance"
 OWNER_LABEL = "sparkvault.emulation.owner"
+#: What this machine asks of gVisor beside `--platform=systrap`: it has no control groups that gVisor could write, and
+#: gVisor's own network stack does not work in nested virtualization.
+RUNSC_FLAGS = ("--ignore-cgroups", "--network=host")
 #: What an ending host may take to shut down before its power goes.
 SHUTDOWN_SECONDS = 25
 #: How the container of a host that reboots itself ends: by SIGHUP (reboot(2), in a pid namespace).
@@ -64,6 +71,7 @@ class Machines:
         self._owner = owner
         self._folder = folder
         self._hypervisor = hypervisor
+        self._building = threading.Lock()
 
     def create(self, instance: Mapping[str, Any], network: VpcNetwork, options: MachineOptions) -> None:
         """Make the host of an instance, unless it is there."""
@@ -75,15 +83,17 @@ class Machines:
         volume, binds = ["/var/lib/docker"], []
         if options.disk_mib is not None:
             volume, binds = [], [f"{self._new_disk(instance['id'], options.disk_mib)}:/var/lib/docker"]
+        yarn = str(instance["tags"].get(ROLE_TAG, "")).startswith("yarn-")
         parts: dict[str, tuple[bytes, int]] = {}
         if instance["enclaves"] and self._hypervisor is not None:
             binds.append(f"{self._hypervisor.attach(instance['id'])}:{HOST_FOLDER}")
             parts = host_parts()
         made = api.create_container(
-            self._image,
+            self._image_of(yarn),
             ["/usr/lib/sparkvault-emulation/init"],
             name=name,
-            hostname=str(instance["name"]).partition(".")[0],
+            # Amazon Linux's host name is the whole private DNS name, and Kerberos' principals are made of it.
+            hostname=str(instance["name"]) if yarn else str(instance["name"]).partition(".")[0],
             environment={"container": "docker"},
             volumes=volume,
             stop_signal="SIGRTMIN+3",
@@ -106,6 +116,12 @@ class Machines:
             ),
         )
         api.put_archive(made["Id"], "/", _files(instance, network, options, parts))
+
+    def _image_of(self, yarn: bool) -> str:
+        if not yarn:
+            return self._image
+        with self._building:
+            return host_image(self._client, yarn=True)
 
     def start(self, instance_id: str) -> None:
         """Switch it on."""
@@ -195,7 +211,7 @@ def _files(
     options: MachineOptions,
     parts: Mapping[str, tuple[bytes, int]],
 ) -> bytes:
-    emulation: dict[str, Any] = {"esp": False, "ipvs": False}
+    emulation: dict[str, Any] = {"esp": False, "ipvs": False, "runsc_flags": list(RUNSC_FLAGS)}
     if instance["enclaves"]:
         emulation["enclaves"] = {"memory_mib": options.enclave_memory_mib or 4096, "cpus": 4}
     units = " ".join(f'"{name}={value}"' for name, value in environment(instance, network, options).items())

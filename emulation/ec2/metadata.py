@@ -171,6 +171,9 @@ class MetadataService:
             },
             "services": {"domain": "amazonaws.com", "partition": "aws"},
         }
+        if instance["prefixes"]:
+            interface = tree["network"]["interfaces"]["macs"][mac]
+            interface["ipv4-prefix"] = "\n".join(instance["prefixes"])
         if instance["role"]:
             name = instance["role"].rpartition("/")[2]
             info = {"Code": "Success", "InstanceProfileArn": instance["profile"]}

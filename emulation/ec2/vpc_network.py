@@ -85,8 +85,11 @@ class VpcNetwork:
         listed = json.loads(run("ip", "-json", "netns", "list") or "[]")
         return any(one["name"] == self.name for one in listed)
 
-    def plug(self, process: int, address: str, host: str) -> None:
-        """Give the host whose first process is `process` its network interface eth0 with this address."""
+    def plug(self, process: int, address: str, host: str, *, delegated: bool = False) -> None:
+        """Give the host whose first process is `process` its network interface eth0 with this address.
+
+        `delegated`: whether the interface has prefixes, too. A VPC routes them to it; here the host answers for them.
+        """
         cable = cable_name(host)
         self.unplug(host)
         self._inside(
@@ -97,6 +100,8 @@ class VpcNetwork:
         run(*host_network, "ip", "address", "add", f"{address}/{self.range.prefixlen}", "dev", "eth0")
         run(*host_network, "ip", "link", "set", "eth0", "up")
         run(*host_network, "ip", "route", "add", "default", "via", self.router)
+        if delegated:
+            run(*host_network, "sysctl", "--quiet", "--write", "net.ipv4.conf.eth0.proxy_arp=1")
 
     def unplug(self, host: str) -> None:
         """Take the cable away; harmless when there is none."""

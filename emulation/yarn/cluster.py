@@ -207,6 +207,7 @@ class YarnCluster:
             "trusted_registries": self.image.split("/")[0], "service_users": "hdfs,yarn" if self._kerberos else "root",
             "node_memory_mib": "6144", "node_cores": "4",
             "container_least_mib": "1024", "container_memory_mib": "3072", "container_cores": "2",
+            "leaving": str(self.work / "leaving"),
             "preemption": "true", "log_seconds": "3600", "attempts": "2",
         }  # fmt: skip
 
@@ -214,6 +215,7 @@ class YarnCluster:
         """Everything that the daemons read; called again after a change, before a daemon is started again."""
         values = self.values()
         conf = self.work / "conf"
+        render.write(Path(values["leaving"]), "")
         own: list[render.Changes] = [HASTE, {} if self._kerberos else WITHOUT_KERBEROS, self._changes]
         names = {name for changes in own for name in changes}
         merged = {name: dict(ChainMap(*(dict(changes.get(name, {})) for changes in reversed(own)))) for name in names}

@@ -3,13 +3,15 @@
 It takes the same commands from the NodeManager, returns the same exit codes, and enforces container-executor.cfg by the
 same rules: banned users, least uid, trusted registries, allowed networks, runtimes, mounts, devices, capabilities,
 privileged containers. The native one is a setuid program that the NodeManager starts as user `yarn`; this one needs a
-NodeManager that is root. Terminals, traffic control, GPUs and control groups are not in it.
+NodeManager that is root, or the setuid starter of `distribution.py`. Terminals, traffic control, GPUs and control
+groups are not in it.
 
 Usage: container_executor.py CONFIGURATION ARGUMENTS…
 """
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import shutil
@@ -138,18 +140,20 @@ def checked_user(configuration: Configuration, name: str) -> pwd.struct_passwd:
 def localize(configuration: Configuration, user: pwd.struct_passwd, yarn_user: str, rest: list[str]) -> int:
     """Make the application's folders, then run the NodeManager's localizer in them as the user."""
     application, _, tokens, local, logs, *command = rest
+    group = node_group(configuration)
     folders = []
     for base in map(Path, local.split(",")):
         of_user = base / "usercache" / yarn_user
         for folder, mode in ((of_user, 0o2750), (of_user / "appcache", 0o710), (of_user / "filecache", 0o710)):
-            _folder(folder, user, mode)
-        folders.append(_folder(of_user / "appcache" / application, user, 0o2710))
+            _folder(folder, user, group, mode)
+        folders.append(_folder(of_user / "appcache" / application, user, group, 0o2710))
     for base in map(Path, logs.split(",")):
-        _folder(base / application, user, 0o2710)
+        _folder(base / application, user, group, 0o2750)
     copied = folders[0] / Path(tokens).name
     _copy(Path(tokens), copied, user, 0o600)
     # The group is the NodeManager's: what is localised it must be able to read.
-    done = subprocess.run(command, cwd=folders[0], user=user.pw_uid, group=0, extra_groups=[], umask=0o027, check=False)
+    done = subprocess.run(command, cwd=folders[0], user=user.pw_uid, group=group, extra_groups=[], umask=0o027,
+                          check=False)  # fmt: skip
     return done.returncode
 
 
@@ -160,10 +164,11 @@ def launch(configuration: Configuration, path: Path, user: pwd.struct_passwd, ya
     application, container, work, script, tokens, secure, pid_file, local, logs, command_file = rest[:10]
     if secure != "--http":
         raise Rejected(FEATURE_DISABLED, "keystores for containers are not in this stand-in")
+    group = node_group(configuration)
     for base in map(Path, local.split(",")):
-        _folder(base / "usercache" / yarn_user / "appcache" / application / container, user, 0o2710)
+        _folder(base / "usercache" / yarn_user / "appcache" / application / container, user, group, 0o2710)
     for base in map(Path, logs.split(",")):
-        _folder(base / application / container, user, 0o2710)
+        _folder(base / application / container, user, group, 0o2750)
     # Only now: mounts are looked up where they really lie.
     command = command_line(configuration, path, read_command(Path(command_file)))
     _copy(Path(script), Path(work) / "launch_container.sh", user, 0o700)
@@ -334,9 +339,17 @@ def _inspected(configuration: Configuration, container: str, what: str) -> str:
     raise Rejected(LAUNCH_FAILED, f"Could not inspect docker container {container}: {done.stderr.strip()}")
 
 
-def _folder(path: Path, user: pwd.struct_passwd, mode: int) -> Path:
+def node_group(configuration: Configuration) -> int:
+    """Number of the NodeManager's group, which reads what containers leave behind; root's where there is none."""
+    try:
+        return grp.getgrnam(configuration.general["yarn.nodemanager.linux-container-executor.group"]).gr_gid
+    except KeyError:
+        return 0
+
+
+def _folder(path: Path, user: pwd.struct_passwd, group: int, mode: int) -> Path:
     path.mkdir(exist_ok=True)
-    os.chown(path, user.pw_uid, 0)
+    os.chown(path, user.pw_uid, group)
     path.chmod(mode)
     return path
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import shutil
 import subprocess
 import sys
 import urllib.request
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +28,20 @@ HADOOP_VERSION = "3.5.0"
 #: Debian's build of gVisor of 2024-07-29 (bookworm-backports): the first in Debian 12 with the platform systrap.
 _RUNSC_URL = "http://deb.debian.org/debian/pool/main/g/golang-gvisor-gvisor/runsc_0.0~20240729.0-4~bpo12+2_amd64.deb"
 _RUNSC_SHA256 = "afdde883e3876ea807e19c708d4432674a20cb10186a7a5b554d62f38ea8de46"
+#: Hadoop's own native library, which no package of Hadoop's in Maven has: as Trino's build of Hadoop carries it, with
+#: the classes of the same version that call it. Both as (path, SHA-256, what is taken).
+_NATIVE = (
+    (
+        "io/trino/hadoop/hadoop-apache/3.4.3-1/hadoop-apache-3.4.3-1.jar",
+        "a154ec99659f376e9483e9786fdd623790f8900c58352c7044fd7a1cad3b1282",
+        "nativelib/Linux-amd64/libhadoop.so",
+    ),
+    (
+        "org/apache/hadoop/hadoop-common/3.4.3/hadoop-common-3.4.3.jar",
+        "73cc542694c25555b026a41c91f6192863afee18de947551f6225acfe23faf7a",
+        "org/apache/hadoop/io/nativeio/",
+    ),
+)
 _TIMEOUT_SECONDS = 600
 
 
@@ -81,6 +98,47 @@ def aws_program(progress: Callable[[str], None]) -> Path:
             raise YarnEmulationError(f"{AWS_CLI}: {done.stderr.strip()[-500:]}", "is PyPI reachable?")
         partial.replace(folder)
     return folder
+
+
+def native_library(progress: Callable[[str], None]) -> Path:
+    """Folder with Hadoop's libhadoop.so, which log aggregation under Kerberos asks for, and `classes` that call it.
+
+    Raises YarnEmulationError.
+    """
+    folder = cache() / f"native-{hashlib.sha256(repr(_NATIVE).encode()).hexdigest()[:16]}"
+    with FileLock(cache() / "native.lock").acquire(timeout=_TIMEOUT_SECONDS):
+        if folder.exists():
+            return folder
+        progress("fetching Hadoop's native library from Maven (24 MB)")
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        for path, digest, wanted in _NATIVE:
+            packed = _jar(path, digest)
+            for name in packed.namelist():
+                if name == wanted and not name.endswith("/"):
+                    place = partial / "libhadoop.so"
+                elif wanted.endswith("/") and name.startswith(wanted) and name.endswith(".class"):
+                    place = partial / "classes" / name
+                else:
+                    continue
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(packed.read(name))
+        partial.replace(folder)
+    return folder
+
+
+def _jar(path: str, digest: str) -> zipfile.ZipFile:
+    address = f"{os.environ.get('MAVEN_MIRROR', MAVEN_CENTRAL)}/{path}"
+    try:
+        # An https address, or the mirror that was asked for; what counts is the digest.
+        with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310
+            content = answer.read()
+    except OSError as error:
+        raise YarnEmulationError(f"{address}: {error}", "set MAVEN_MIRROR to another repository") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != digest:
+        raise YarnEmulationError(f"{address} has sha256 {found}, and {digest} is pinned", "do not use it")
+    return zipfile.ZipFile(io.BytesIO(content))
 
 
 def runsc(progress: Callable[[str], None]) -> Path:

@@ -72,7 +72,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> type[Bucket]:
 
 def command(content: bytes, master: Master) -> list[str]:
     spec = job_submit.checked(content, JOB, "sales", master, load_rules())
-    return job_submit.spark_command(spec, "sales", Path("/jobs/home"))
+    return job_submit.spark_command(
+        spec, "sales", Path("/jobs/home"), {"spark.hadoop.fs.s3a.endpoint.region": "eu-central-1"}
+    )
 
 
 def test_the_queue_is_the_tenants_own_whatever_was_asked_for(master: Master) -> None:

@@ -93,6 +93,9 @@ if [[ -n $enclaves ]]; then
 fi
 start_docker
 start_unit "$DISTRIBUTION_CLOCK_UNIT"
+if [[ $role == yarn-* ]]; then
+  make_yarn_volume
+fi
 mapfile -t units < <(units_in "${folders[@]}")
 for unit in "${units[@]}"; do
   start_unit "$unit"

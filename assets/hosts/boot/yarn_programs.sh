@@ -4,6 +4,14 @@
 YARN_FILE=/etc/sparkvault/yarn.json
 YARN_FOLDER=/opt/sparkvault/yarn
 
+# Its part of the encrypted volume; var-lib-sparkvault-yarn.mount binds it to its place.
+YARN_VOLUME=/var/lib/docker/sparkvault-yarn
+
+# make_yarn_volume: once the volume is mounted.
+make_yarn_volume() {
+  mkdir -p "$YARN_VOLUME"
+}
+
 # fetch_yarn_programs: where user data says, to where units expect them.
 fetch_yarn_programs() {
   local url archive=/run/sparkvault/yarn.zip

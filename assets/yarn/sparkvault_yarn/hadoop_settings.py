@@ -42,6 +42,7 @@ def values(given: Wanted, *, master: str, host: str, image: str) -> dict[str, st
         "rw_mounts": f"{local},{logs}",
         "trusted_registries": image.partition("/")[0],
         "service_users": "hdfs,yarn",
+        "leaving": str(places.LEAVING),
         "node_memory_mib": str(given.node_memory_mib),
         "node_cores": str(given.node_cores),
         "container_least_mib": str(given.container_least_mib),
@@ -56,6 +57,8 @@ def values(given: Wanted, *, master: str, host: str, image: str) -> dict[str, st
 def write_settings(given: Wanted, known: Mapping[str, str]) -> None:
     """Everything that Hadoop's daemons read, and Spark's client on the master. Raises YarnHostError."""
     write_hadoop(places.SETTINGS, known)
+    if not places.LEAVING.exists():
+        write(places.LEAVING, "")
     write(places.SETTINGS / "capacity-scheduler.xml", capacity_scheduler(given.tenants))
     write(places.SETTINGS / "container-executor.cfg", rendered("container-executor.cfg", known))
     write(places.SPARK_SETTINGS / "spark-defaults.conf", rendered("spark-defaults.conf", known))
@@ -131,12 +134,23 @@ def keep_tenants_from_metadata() -> None:
 _USERADD = ("useradd", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
 
 
+def know_own_name(name: str, address: str, file: Path = Path("/etc/hosts")) -> None:
+    """This host's name means the address that others reach it by, not one of Docker's bridges, which it also has."""
+    mark = "# sparkvault: this host"
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.endswith(mark)]
+    file.write_text("\n".join([f"{address} {name} {name.partition('.')[0]} {mark}", *lines, ""]), encoding="utf-8")
+
+
 def make_folders() -> None:
-    """The encrypted volume's folder in its place, and what the daemons keep in it."""
-    places.VOLUME.mkdir(mode=0o755, parents=True, exist_ok=True)
-    places.STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
+    """What the daemons keep in the encrypted volume's folder. Raises YarnHostError where that is not in its place.
+
+    A mount of the agent's own would be seen by nobody else: systemd gives it a view of the file system of its own.
+    """
     if not os.path.ismount(places.STATE):
-        run("mount", "--bind", str(places.VOLUME), str(places.STATE))
+        raise YarnHostError(
+            f"{places.VOLUME} is not mounted at {places.STATE}: var-lib-sparkvault-yarn.mount does that"
+        )
+    places.STATE.chmod(0o755)
     for name, user, mode in (
         ("name", "hdfs", 0o700),
         ("data", "hdfs", 0o700),
@@ -177,5 +191,7 @@ def run(*command: str, allowed: int = 0, environment: Mapping[str, str] | None =
     except (OSError, subprocess.TimeoutExpired) as error:
         raise YarnHostError(f"{command[0]}: {error}") from error
     if done.returncode not in (0, allowed):
-        raise YarnHostError(f"{' '.join(command[:3])}: {(done.stderr or done.stdout).strip()[-300:]}")
+        # One line: a host that does not boot has one line for its reason.
+        said = " ".join((done.stderr or done.stdout).split())[-300:]
+        raise YarnHostError(f"{' '.join(command[:3])}: {said}")
     return done.stdout

@@ -37,6 +37,10 @@ _COLLECTED_SECONDS = 60.0
 _KILL_SECONDS = 60.0
 _PIECE = 1 << 20
 _APPLICATION = re.compile(r"\bapplication_\d+_\d+\b")
+#: The first container of each attempt is the driver's.
+_DRIVER = re.compile(r"\bcontainer_(?:e\d+_)?\d+_\d+_\d+_000001\b")
+#: What YARN's reports of an application say, apart from nothing and from where it stands in the queue.
+_DIAGNOSTICS = re.compile(r"diagnostics: (?!N/A|\[|AM container is launched)(\S[^\n]*)")
 #: Which lines of Spark's client people want to see.
 _TELLING = re.compile(r"Application report for application_\d+_\d+ \(state: (\w+)\)|^Exception|ERROR|sparkvault: ")
 
@@ -172,15 +176,29 @@ def driver_output(application: str, person: TenantProcess, master: Master) -> li
     if master.container_logs is not None:
         attempts = sorted((master.container_logs / application).glob("container_*_000001/stdout"))
         return attempts[-1].read_text(encoding="utf-8", errors="replace").splitlines() if attempts else []
-    command = [str(master.yarn), "logs", "-applicationId", application, "-am", "-1", "-log_files", "stdout"]
+    logs = [str(master.yarn), "logs", "-applicationId", application]
     deadline = time.monotonic() + _COLLECTED_SECONDS
     while True:
         try:
-            return [line for line in person.run(command, _COMMAND_SECONDS).splitlines() if line]
-        except YarnHostError as error:
-            if time.monotonic() > deadline:
-                return [f"sparkvault: YARN has no logs of {application}: {error}"]
-            time.sleep(5)
+            # By the containers' names: what knows of masters by itself asks ResourceManager's pages, which are closed.
+            listed = person.run([*logs, "-show_application_log_info"], _COMMAND_SECONDS)
+            drivers = sorted(set(_DRIVER.findall(listed)))
+            if drivers:
+                words = ["-containerId", drivers[-1], "-log_files", "stdout"]
+                return contents(person.run([*logs, *words], _COMMAND_SECONDS))
+            error = "none of a driver are there yet"
+        except YarnHostError as failed:
+            error = str(failed)
+        if time.monotonic() > deadline:
+            return [f"sparkvault: YARN has no logs of {application}: {error}"]
+        time.sleep(5)
+
+
+def contents(dump: str) -> list[str]:
+    """The lines of the one file that `yarn logs` shows, without what it says about it."""
+    _, _, after = dump.partition("\nLogContents:\n")
+    before, _, _ = after.rpartition("\nEnd of LogType:")
+    return [line for line in before.splitlines() if line]
 
 
 def why_failed(text: str) -> str:
@@ -188,8 +206,9 @@ def why_failed(text: str) -> str:
     refused = why_refused(text)
     if refused:
         return refused
-    found = re.search(r"diagnostics: (?!N/A)(?!\[)(\S[^\n]*)", text) or re.search(r"^Exception[^\n]*", text, re.M)
-    said = (found.group(1) if found and found.groups() else found.group(0) if found else "").strip()
+    # The last report is the one of the end.
+    found = _DIAGNOSTICS.findall(text) or re.findall(r"^Exception[^\n]*", text, re.M)[:1]
+    said = found[-1].strip() if found else ""
     return f"its driver failed: {said}"[:1000] if said else "its driver failed; its output above says why"
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from sparkvault_host.launcher.bucket import JobBucket
+from sparkvault_host.launcher.cluster import s3_settings
 from sparkvault_host.launcher.errors import LauncherError, RefusedSpecificationError
 from sparkvault_host.launcher.rules import Rules
 from sparkvault_host.launcher.specification import FILES_FOLDER, Specification, read_specification
@@ -51,7 +53,7 @@ def submit(job_id: str, tenant: str, master: Master, rules: Rules) -> None:
         folder.mkdir(mode=0o700, parents=True)
     except FileExistsError:
         return
-    command = spark_command(spec, tenant, folder / "home")
+    command = spark_command(spec, tenant, folder / "home", s3_settings(master.region))
     launch = {"command": command, "files": [[one.name, one.size, one.sha256] for one in spec.files], "job": spec.asked}
     (folder / "launch.json").write_text(json.dumps(launch), encoding="utf-8")
     background = [word.replace("{job}", job_id) for word in master.background]
@@ -81,8 +83,8 @@ def checked(content: bytes, job_id: str, tenant: str, master: Master, rules: Rul
     return spec
 
 
-def spark_command(spec: Specification, tenant: str, home: Path) -> list[str]:
-    """spark-submit's words; what is ours comes last, so that it counts."""
+def spark_command(spec: Specification, tenant: str, home: Path, s3: Mapping[str, str]) -> list[str]:
+    """spark-submit's words; what is ours comes last, so that it counts. ``s3``: settings by which jobs find it."""
     folder = str(home / "files")
     words = []
     for flag, value in spec.flags:
@@ -90,6 +92,7 @@ def spark_command(spec: Specification, tenant: str, home: Path) -> list[str]:
             continue
         words += [flag, value.replace(FILES_FOLDER, folder)] if value or flag not in ("--verbose", "-v") else [flag]
     forced = {
+        **s3,
         "spark.yarn.submit.waitAppCompletion": "true",
         "spark.yarn.tags": f"sparkvault-{spec.id}",
         "spark.driver.port": "7078",

@@ -24,6 +24,19 @@ def secret_name(given: Wanted, instance: str) -> str:
     return given.keytabs + instance
 
 
+def are_there(given: Wanted, realm: Realm, instance: str, host: str) -> bool:
+    """Whether that node has a secret, and its principals are in the realm. Raises YarnHostError, AwsError."""
+    if not {f"{service}/{host}" for service in SERVICES.values()} <= realm.principals():
+        return False
+    try:
+        aws("secretsmanager", "describe-secret", "--secret-id", secret_name(given, instance))
+    except AwsError as error:
+        if error.code != "ResourceNotFoundException":
+            raise
+        return False
+    return True
+
+
 def publish(given: Wanted, realm: Realm, instance: str, host: str) -> None:
     """New keys for that node, in its secret. Raises YarnHostError, AwsError."""
     with tempfile.TemporaryDirectory(prefix="sparkvault-", dir="/run") as folder:
@@ -53,9 +66,13 @@ def publish(given: Wanted, realm: Realm, instance: str, host: str) -> None:
         aws("secretsmanager", "put-secret-value", secret_input={"SecretId": name, "SecretString": content})
 
 
-def withdraw(given: Wanted, realm: Realm, instance: str, host: str) -> None:
-    """Nothing of a node that is gone. Raises YarnHostError, AwsError."""
+def forget(realm: Realm, host: str) -> None:
+    """No principals of a node that is gone. Raises YarnHostError."""
     realm.forget([f"{service}/{host}" for service in SERVICES.values()])
+
+
+def withdraw(given: Wanted, instance: str) -> None:
+    """No secret of a node that is gone. Raises AwsError."""
     try:
         name = secret_name(given, instance)
         aws("secretsmanager", "delete-secret", "--secret-id", name, "--force-delete-without-recovery")

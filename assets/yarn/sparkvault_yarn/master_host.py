@@ -31,6 +31,10 @@ HDFS_SECONDS = 180.0
 TICKET_SECONDS = 3600.0
 #: States of a group's instance in which it is, or becomes, one of the cluster's nodes.
 _COUNTED = ("Pending", "Pending:Wait", "Pending:Proceed", "InService")
+#: And those in which it is about to end: it keeps its keytabs as long as containers run on it.
+_LEAVING = ("Terminating", "Terminating:Wait", "Terminating:Proceed")
+#: Share of the time to drain that containers may take to end; the rest is for the host's own daemons.
+_CONTAINERS_SHARE = 0.75
 
 
 class MasterHost:
@@ -49,6 +53,7 @@ class MasterHost:
         given = host_settings.wanted(self._file)
         image = host_settings.image(given)
         hadoop_settings.keep_tenants_from_metadata()
+        hadoop_settings.know_own_name(self.name, self._identity.address)
         hadoop_settings.make_users(given)
         hadoop_settings.make_folders()
         install("hadoop", given.archives["hadoop"])
@@ -84,18 +89,40 @@ class MasterHost:
             self._next_ticket = time.monotonic() + TICKET_SECONDS
         if given != self._given:
             self._apply(given, realm)
-        nodes = self._nodes(given)
-        changed = False
-        for instance, host in nodes.items():
-            if self._known.get(instance) != host:
+        members = self._members(given)
+        gone = {instance: self._known[instance] for instance in set(self._known) - set(members)}
+        hosts = {host for host, _ in members.values()}
+        self._let_go({host for host, leaving in members.values() if leaving}, set(gone.values()) - hosts)
+        changed = bool(gone)
+        for instance, host in gone.items():
+            if host not in hosts:
+                keytab_secrets.forget(realm, host)
+            keytab_secrets.withdraw(given, instance)
+            del self._known[instance]
+        for instance, (host, leaving) in members.items():
+            if self._known.get(instance) == host:
+                continue
+            # New keys end the old ones: a node that has its keytabs keeps them when this agent or its host is new.
+            if not (leaving or keytab_secrets.are_there(given, realm, instance, host)):
                 keytab_secrets.publish(given, realm, instance, host)
-                self._known[instance] = host
                 changed = True
-        for instance in set(self._known) - set(nodes):
-            keytab_secrets.withdraw(given, realm, instance, self._known.pop(instance))
-            changed = True
+            self._known[instance] = host
         if changed:
             self._back_up(given, realm)
+
+    def _let_go(self, leaving: set[str], gone: set[str]) -> None:
+        """Nodes that Auto Scaling is about to end get no more containers; YARN ends them once those they have are over.
+
+        Their own agents wait for that (node_host.py). Containers of hosts that are gone are given up at once. A name is
+        free again when its host is gone: EC2 uses addresses again.
+        """
+        refresh = [str(places.HADOOP / "bin" / "yarn"), "rmadmin", "-refreshNodes"]
+        if gone:
+            _write_hosts(gone)
+            self._as("yarn", "rm", refresh)
+        if _write_hosts(leaving) or gone:
+            seconds = str(int(self._identity.drain_timeout_seconds * _CONTAINERS_SHARE))
+            self._as("yarn", "rm", [*refresh, "-g", seconds, "-server"])
 
     def _apply(self, given: Wanted, realm: Realm) -> None:
         """A deployment changed tenants, shares or sizes: new queues and users, without a restart."""
@@ -229,19 +256,29 @@ class MasterHost:
             hadoop_settings.run("docker", "rm", "--force", container)
         mark.write_text(image, encoding="utf-8")
 
-    def _nodes(self, given: Wanted) -> dict[str, str]:
-        """Instance → host name, of the nodes' group alone: a host that Auto Scaling does not know gets no keytab."""
+    def _members(self, given: Wanted) -> dict[str, tuple[str, bool]]:
+        """Instance → host name, and whether it is about to end: a host that Auto Scaling does not know is none."""
         group = aws("autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", given.nodes_group)
         groups: list[Mapping[str, Any]] = group["AutoScalingGroups"]
         if not groups:
             raise YarnHostError(f"there is no group {given.nodes_group}")
-        ids = [one["InstanceId"] for one in groups[0]["Instances"] if one["LifecycleState"] in _COUNTED]
+        states = {one["InstanceId"]: one["LifecycleState"] for one in groups[0]["Instances"]}
+        ids = [instance for instance, state in states.items() if state in (*_COUNTED, *_LEAVING)]
         if not ids:
             return {}
         found = aws("ec2", "describe-instances", "--instance-ids", *ids)
         return {
-            instance["InstanceId"]: instance["PrivateDnsName"]
+            instance["InstanceId"]: (instance["PrivateDnsName"], states[instance["InstanceId"]] in _LEAVING)
             for reservation in found["Reservations"]
             for instance in reservation["Instances"]
             if instance.get("PrivateDnsName")
         }
+
+
+def _write_hosts(hosts: set[str]) -> bool:
+    """The list that ResourceManager reads when it is told to; whether it is another one now."""
+    text = "".join(f"{host}\n" for host in sorted(hosts))
+    if places.LEAVING.read_text(encoding="utf-8") == text:
+        return False
+    write(places.LEAVING, text)
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,9 @@ from .render import write
 from .tenants import Tenant, group, passwd
 
 _GUARD_PROGRAM = Path(__file__).with_name("container_guard.py")
+
+#: systemd-resolved's list of real resolvers (systemd-resolved.service(8)), then everybody's.
+_RESOLVERS = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
 
 #: The most processes of a container: enough for a JVM with Python workers, and the end of a fork bomb.
 PIDS = 4096
@@ -21,8 +25,21 @@ def write_container_users(folder: Path, tenants: Sequence[Tenant], realm: str, r
     write(folder / "passwd", passwd(tenants))
     write(folder / "group", group(tenants))
     write(folder / "krb5.conf", f"[libdefaults]\n default_realm = {realm}\n dns_lookup_kdc = false\n")
+    # The VPC's own resolver. Docker's would be at an address of its loopback rules, which a container with a kernel of
+    # its own does not see (gVisor's FAQ; Kata's limitations).
+    write(folder / "resolv.conf", resolvers())
     kernel = Path("/proc/version").read_text(encoding="utf-8").strip()
     write(folder / "node", f"{runtime}\n{kernel}\n")
+
+
+def resolvers(files: Sequence[Path] = _RESOLVERS) -> str:
+    """Where this host itself asks for names, without a stub on its own loopback interface."""
+    for file in files:
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        kept = [line for line in lines if re.match(r"search |nameserver (?!127\.)", line)]
+        if any(line.startswith("nameserver") for line in kept):
+            return "\n".join([*kept, ""])
+    return ""
 
 
 def guard_policy(
@@ -45,7 +62,10 @@ def guard_policy(
             "ro_mounts": list(ro_mounts),
             "rw_mounts": list(rw_mounts),
             "docker": list(docker),
-            "add": ["--pids-limit", str(PIDS), "-v", f"{users / 'node'}:/run/sparkvault/node:ro"],
+            "add": [
+                *("--pids-limit", str(PIDS), "-v", f"{users / 'node'}:/run/sparkvault/node:ro"),
+                *("-v", f"{users / 'resolv.conf'}:/etc/resolv.conf:ro"),
+            ],
         },
         indent=2,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from sparkvault_host.agent.registry import pull
 from sparkvault_host.aws_cli import aws
 from sparkvault_host.engine_api import EngineApi
-from sparkvault_host.identity import HostIdentity, Metadata
+from sparkvault_host.identity import EMULATION_FILE, HostIdentity, Metadata
 
 from . import hadoop_settings, host_settings, keytab_secrets, places
 from .archives import install
@@ -27,6 +27,9 @@ _PAUSE_SECONDS = 5.0
 _SPARK_PORTS = "7078:7079"
 #: gVisor with its own network stack and KVM where there is one; each container is a sandbox of its own.
 _RUNSC_FLAGS = ("--platform=systrap",)
+_UNITS = ("sparkvault-datanode.service", "sparkvault-nodemanager.service")
+#: Share of the time to drain after which a host goes whatever runs on it: before its group takes it anyway.
+_DRAIN_SHARE = 0.85
 _KERBEROS_OWNERS = {"dn.keytab": "hdfs", "nm.keytab": "yarn", "http.keytab": "root"}
 
 
@@ -40,11 +43,14 @@ class NodeHost:
         self.name = (metadata.get("local-hostname") or "").split()[0]
         self._given: Wanted | None = None
         self._master = ""
+        self._leaves_by: float | None = None
+        self._left = False
 
     def set_up(self) -> None:
         """Everything until the NodeManager runs: its unit starts it only after the check of the enforcement."""
         given = host_settings.wanted(self._file)
         hadoop_settings.keep_tenants_from_metadata()
+        hadoop_settings.know_own_name(self.name, self._identity.address)
         hadoop_settings.make_users(given)
         hadoop_settings.make_folders()
         for kind, archive in given.archives.items():
@@ -61,27 +67,40 @@ class NodeHost:
         # Hadoop's own instructions for its setuid program: root's, run by the NodeManager's group alone.
         hadoop_settings.run("chown", "root:hadoop", str(executor))
         executor.chmod(0o6050)
-        for unit in ("sparkvault-datanode", "sparkvault-nodemanager"):
-            hadoop_settings.run("systemctl", "restart", f"{unit}.service")
+        for unit in _UNITS:
+            hadoop_settings.run("systemctl", "restart", unit)
         self._given, self._master = given, master["host"]
 
     def keep(self) -> None:
         """What changed: tenants, image, or a new master; then settings and daemons follow."""
-        if self._leaves():
+        if self._left or self._leaves():
             return
         given, master = host_settings.wanted(self._file), self._awaited_master()["host"]
         if given != self._given or master != self._master:
             self.set_up()
+            return
+        for unit in _UNITS:
+            # ResourceManager may have sent a NodeManager away, as it does with hosts that leave.
+            hadoop_settings.run("systemctl", "start", unit)
 
     def _leaves(self) -> bool:
-        """Auto Scaling takes this host: YARN and HDFS let go of it, then it may end."""
+        """Auto Scaling takes this host: once YARN has let go of it, or its time is over, it may end.
+
+        The master has seen it, too, and has ResourceManager wait for the containers; then that ends the NodeManager.
+        """
         if self._metadata.lifecycle_state() != "Terminated":
             return False
-        for unit in ("sparkvault-nodemanager", "sparkvault-datanode"):
-            hadoop_settings.run("systemctl", "stop", f"{unit}.service")
+        if self._leaves_by is None:
+            self._leaves_by = time.monotonic() + self._identity.drain_timeout_seconds * _DRAIN_SHARE
+            print("sparkvault: this host leaves: waiting for its containers to end", flush=True)
+        if _runs(_UNITS[1]) and time.monotonic() < self._leaves_by:
+            return True
+        for unit in reversed(_UNITS):
+            hadoop_settings.run("systemctl", "stop", unit)
         where = ("--auto-scaling-group-name", self._identity.group, "--lifecycle-hook-name", self._identity.drain_hook)
         what = ("--instance-id", self._identity.instance, "--lifecycle-action-result", "CONTINUE")
         aws("autoscaling", "complete-lifecycle-action", *where, *what)
+        self._left = True
         return True
 
     def _docker(self, given: Wanted) -> None:
@@ -97,7 +116,7 @@ class NodeHost:
             }
             write(places.KATA_SETTINGS, rendered("kata-configuration.toml", sizes))
             write_shim()
-        runtimes = docker_runtimes(str(places.RUNSC), _RUNSC_FLAGS, kata)
+        runtimes = docker_runtimes(str(places.RUNSC), runsc_flags(), kata)
         text = rendered("daemon.json", {"runtime": given.runtime, "runtimes": runtimes})
         if not places.DAEMON.exists() or places.DAEMON.read_text(encoding="utf-8") != text:
             write(places.DAEMON, text)
@@ -186,6 +205,19 @@ class NodeHost:
             "tenants": {str(tenant.uid): [tenant.name, given.roles[tenant.name]] for tenant in given.tenants},
         }
         write(places.NODE_FILE, json.dumps(enforced))
+
+
+def runsc_flags(file: Path = EMULATION_FILE) -> tuple[str, ...]:
+    """gVisor's flags; an emulated host says what its machine's kernel lacks. No host on EC2 has that file."""
+    try:
+        return (*_RUNSC_FLAGS, *json.loads(file.read_text(encoding="utf-8")).get("runsc_flags", []))
+    except (OSError, ValueError, AttributeError):
+        return _RUNSC_FLAGS
+
+
+def _runs(unit: str) -> bool:
+    state = hadoop_settings.run("systemctl", "show", "--property", "ActiveState", "--value", unit).strip()
+    return state not in ("inactive", "failed")
 
 
 def write_krb5(given: Wanted, master: dict[str, str], host: str) -> None:

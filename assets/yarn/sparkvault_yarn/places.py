@@ -12,9 +12,10 @@ SPARK = Path("/opt/sparkvault/spark")
 SPARK_SETTINGS = Path("/etc/sparkvault/spark")
 KATA = Path("/opt/kata")
 RUNSC = Path("/usr/local/bin/runsc")
-#: On the encrypted data volume, which is mounted for Docker; bound to a place that tenants' users can go through.
+#: On the encrypted data volume, which is mounted for Docker; var-lib-sparkvault-yarn.mount binds it to a place that
+#: tenants' users can go through.
 VOLUME = Path("/var/lib/docker/sparkvault-yarn")
-STATE = Path("/var/lib/sparkvault-yarn")
+STATE = Path("/var/lib/sparkvault/yarn")
 KEYTABS = Path("/etc/sparkvault/keytabs")
 TENANT_KEYTABS = Path("/etc/sparkvault/tenant-keytabs")
 CONTAINER_USERS = Path("/etc/sparkvault/container-users")
@@ -23,6 +24,8 @@ GUARD_POLICY = Path("/etc/sparkvault/guard.json")
 NODE_FILE = Path("/etc/sparkvault/yarn-node.json")
 MASTER_FILE = Path("/etc/sparkvault/yarn-master.json")
 ENVIRONMENT = Path("/etc/sparkvault/hadoop.env")
+#: Hosts that are about to end, for ResourceManager.
+LEAVING = Path("/etc/sparkvault/leaving-nodes")
 DAEMON = Path("/etc/docker/daemon.json")
 KATA_SETTINGS = Path("/etc/kata-containers/configuration.toml")
 JOBS = Path("/var/lib/sparkvault-jobs")

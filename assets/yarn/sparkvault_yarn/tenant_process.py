@@ -73,7 +73,7 @@ class TenantProcess:
             done = subprocess.run(list(command), capture_output=True, timeout=seconds, check=False, **self._as_tenant())
         except subprocess.TimeoutExpired as error:
             raise YarnHostError(f"{command[0]} took more than {seconds:.0f} s") from error
-        text = (done.stdout + done.stderr).decode("utf-8", "replace")
+        text: str = (done.stdout + done.stderr).decode("utf-8", "replace")
         if done.returncode:
             raise YarnHostError(f"{' '.join(command[:3])}: {text.strip()[-300:]}")
         return text

@@ -147,7 +147,13 @@ def _context(caller: Caller, call: Call) -> dict[str, Any]:
         except KeyError:
             return context
         source = f"arn:aws:ec2:{call.region}:{call.account}:instance/{instance.id}"
-        context |= {"ec2:SourceInstanceARN": source, "aws:ec2InstanceSourceVPC": instance.vpc_id}
+        role = iam_backends[call.account]["aws"].get_role_by_arn(caller.role_arn)
+        context |= {
+            "ec2:SourceInstanceARN": source,
+            "aws:ec2InstanceSourceVPC": instance.vpc_id,
+            # IAM user guide, "Request information that you can use for policy variables".
+            "aws:userid": f"{role.id}:{instance.id}",
+        }
     return context
 
 

@@ -228,6 +228,7 @@ class Fleet:
                 "endpoint": instance.metadata_options.http_endpoint,
                 "tags": instance.metadata_options.instance_metadata_tags,
             },
+            "prefixes": list(getattr(instance, "ipv4_prefixes", [])),
             "enclaves": bool((getattr(instance, "enclave_options", None) or {}).get("Enabled")),
             "tags": {tag["key"]: tag["value"] for tag in instance.get_tags()},
             "security_groups": sorted({group.id for nic in instance.nics.values() for group in nic.group_set}),

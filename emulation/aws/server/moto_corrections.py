@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import json
 import secrets
 from base64 import b64encode
@@ -287,10 +288,29 @@ def _launch_instances(group: Any, count_needed: int, propagated_tags: dict[str, 
             nic.delete_on_termination = interface.get("DeleteOnTermination", True)
         instance.autoscaling_group = group
         instance.enclave_options = data.get("EnclaveOptions") or {"Enabled": False}
+        instance.ipv4_prefixes = _prefixes(backend, instance, int(interface.get("Ipv4PrefixCount") or 0))
         _attach_profile(group, backend, instance, data.get("IamInstanceProfile") or {})
         group.instance_states.append(
             InstanceState(instance, protected_from_scale_in=group.new_instances_protected_from_scale_in)
         )
+
+
+def _prefixes(backend: Any, instance: Any, count: int) -> list[str]:
+    """Free /28s of the instance's subnet (EC2 user guide, "Prefix delegation for EC2 network interfaces")."""
+    subnet = ipaddress.ip_network(backend.get_subnet(instance.subnet_id).cidr_block)
+    others = [one for one in backend.all_instances() if one.state != "terminated"]
+    taken = {prefix for one in others for prefix in getattr(one, "ipv4_prefixes", [])}
+    addresses = [ipaddress.ip_address(one.private_ip) for one in others if one.private_ip]
+    found: list[str] = []
+    # From the end: addresses of instances are given from the beginning; the very last one is the broadcast's.
+    first = int(subnet.network_address)
+    for start in range(int(subnet.broadcast_address) - 31, first, -16):
+        prefix = ipaddress.ip_network((start, 28))
+        if len(found) == count:
+            break
+        if str(prefix) not in taken and not any(address in prefix for address in addresses):
+            found.append(str(prefix))
+    return found
 
 
 def _disks(data: dict[str, Any]) -> dict[str, Any]:

@@ -361,13 +361,45 @@ def _cloudformation(call: Call) -> Iterator[Request]:
 
 
 def _secretsmanager(call: Call) -> Iterator[Request]:
+    """With the key that encrypts the secret (Secrets Manager user guide, "Secret encryption and decryption")."""
     from moto.secretsmanager.models import secretsmanager_backends
 
-    wanted = call.parameters.get("SecretId")
-    if wanted:
-        secrets = secretsmanager_backends[call.account][call.region].secrets
-        found = secrets.get(wanted)
-        yield Request(f"secretsmanager:{call.action}", found.arn if found else call.arn(f"secret:{wanted}"))
+    given = call.parameters
+    context: dict[str, ContextValue] = {}
+    for tag in given.get("Tags") or []:
+        context[f"aws:RequestTag/{tag['Key']}"] = tag["Value"]
+    if given.get("Tags"):
+        context["aws:TagKeys"] = [tag["Key"] for tag in given["Tags"]]
+    if call.action == "CreateSecret":
+        # Its last six characters are not known yet.
+        resource, key = call.arn(f"secret:{given.get('Name')}-000000"), given.get("KmsKeyId")
+        yield Request("secretsmanager:CreateSecret", resource, context | {"secretsmanager:Name": given.get("Name", "")})
+        if given.get("Tags"):
+            yield Request("secretsmanager:TagResource", resource, context)
+    elif given.get("SecretId"):
+        found = secretsmanager_backends[call.account][call.region].secrets.get(given["SecretId"])
+        resource = found.arn if found else call.arn(f"secret:{given['SecretId']}")
+        key = getattr(found, "kms_key_id", None)
+        for tag in (found.tags if found else None) or []:
+            context |= {f"{name}:ResourceTag/{tag['Key']}": tag["Value"] for name in ("aws", "secretsmanager")}
+        yield Request(f"secretsmanager:{call.action}", resource, context)
+    else:
+        return
+    if key:
+        via: dict[str, ContextValue] = {
+            "kms:ViaService": f"secretsmanager.{call.region}.amazonaws.com",
+            "kms:EncryptionContext:SecretARN": resource,
+        }
+        for action in _KEY_OF_SECRET.get(call.action, ()):
+            yield Request(f"kms:{action}", key_arn(call, key), via)
+
+
+_KEY_OF_SECRET = {
+    "CreateSecret": ("GenerateDataKey", "Decrypt"),
+    "GetSecretValue": ("Decrypt",),
+    "PutSecretValue": ("GenerateDataKey", "Decrypt"),
+    "UpdateSecret": ("GenerateDataKey", "Decrypt"),
+}
 
 
 def _ecr(call: Call) -> Iterator[Request]:

@@ -1,0 +1,108 @@
+"""What a YARN host does when Auto Scaling takes it, and what the master does about it."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assets.yarn.sparkvault_yarn import hadoop_settings, master_host, node_host, places
+from assets.yarn.sparkvault_yarn.host_settings import YarnFile
+from sparkvault_host.identity import HostIdentity, Metadata
+
+IDENTITY = HostIdentity(
+    cluster="hadoop", role="yarn-node", region="eu-central-1", group="hadoop-yarn-nodes", drain_hook="drain",
+    drain_timeout_seconds=600, log_group="", parameters="", job_bucket="", enclave_memory_mib=0,
+    instance="i-0a", address="10.0.0.2", zone="eu-central-1a",
+)  # fmt: skip
+FILE = YarnFile("/settings", "/master")
+
+
+class About(Metadata):
+    """The metadata service of a host that Auto Scaling takes."""
+
+    def get(self, path: str) -> str | None:
+        return {"local-hostname": "ip-10-0-0-2.internal", "autoscaling/target-lifecycle-state": "Terminated"}.get(path)
+
+
+class System:
+    """systemd, AWS and the clock around a node."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.nodemanager, self.now, self.stopped, self.calls = "active", 0.0, [], []
+        monkeypatch.setattr(hadoop_settings, "run", self.run)
+        monkeypatch.setattr(node_host, "aws", lambda *words: self.calls.append(words))
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    stopped: list[str]
+    calls: list[tuple[str, ...]]
+
+    def run(self, *command: str, **_: Any) -> str:
+        if command[:2] == ("systemctl", "stop"):
+            self.stopped.append(command[2])
+        return self.nodemanager if "show" in command else ""
+
+
+@pytest.fixture
+def system(monkeypatch: pytest.MonkeyPatch) -> System:
+    return System(monkeypatch)
+
+
+@pytest.fixture
+def node() -> node_host.NodeHost:
+    return node_host.NodeHost(IDENTITY, About(), FILE)
+
+
+def test_a_node_waits_until_resourcemanager_has_ended_its_nodemanager(node: node_host.NodeHost, system: System) -> None:
+    node.keep()
+    assert system.calls == []
+    assert system.stopped == []
+    system.nodemanager = "inactive"
+    node.keep()
+    node.keep()
+    [call] = system.calls
+    assert call[:2] == ("autoscaling", "complete-lifecycle-action")
+    assert "CONTINUE" in call
+    assert "sparkvault-datanode.service" in system.stopped
+
+
+def test_a_node_goes_before_its_group_takes_it_whatever_still_runs(node: node_host.NodeHost, system: System) -> None:
+    node.keep()
+    system.now = IDENTITY.drain_timeout_seconds - 1.0
+    node.keep()
+    assert [call[1] for call in system.calls] == ["complete-lifecycle-action"]
+    assert system.stopped == ["sparkvault-nodemanager.service", "sparkvault-datanode.service"]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
+    """What ResourceManager was told, each with the hosts that it read then."""
+    told: list[list[str]] = []
+    monkeypatch.setattr(places, "LEAVING", tmp_path / "leaving")
+    (tmp_path / "leaving").write_text("")
+
+    def administer(_: object, user: str, service: str, command: list[str]) -> None:
+        assert (user, service) == ("yarn", "rm")
+        told.append([*command[1:], *(tmp_path / "leaving").read_text().split()])
+
+    monkeypatch.setattr(master_host.MasterHost, "_as", administer)
+    return told
+
+
+def test_a_node_that_leaves_is_drained_within_the_hooks_time_and_told_of_once(asked: list[list[str]]) -> None:
+    master = master_host.MasterHost(IDENTITY, About(), FILE)
+    master._let_go({"ip-10-0-0-9.internal"}, set())
+    master._let_go({"ip-10-0-0-9.internal"}, set())
+    [[*command, seconds, mode, host]] = asked
+    assert command == ["rmadmin", "-refreshNodes", "-g"]
+    assert int(seconds) < IDENTITY.drain_timeout_seconds
+    assert (mode, host) == ("-server", "ip-10-0-0-9.internal")
+
+
+def test_containers_of_a_node_that_is_gone_are_given_up_at_once_and_its_name_is_free_again(
+    asked: list[list[str]],
+) -> None:
+    master = master_host.MasterHost(IDENTITY, About(), FILE)
+    master._let_go(set(), {"ip-10-0-0-9.internal"})
+    assert asked[0] == ["rmadmin", "-refreshNodes", "ip-10-0-0-9.internal"]
+    assert asked[1][-1] == "-server"
