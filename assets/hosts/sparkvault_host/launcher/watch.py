@@ -170,8 +170,8 @@ class Watch:
     def _end(self, service: dict[str, Any]) -> None:
         """Let nothing of the job run; the looks that follow see its driver end.
 
-        Engines before version 24 leave the tasks of a job whose service is removed as they are (moby/swarmkit#3112), and
-        its driver would run on. All of them stop the tasks of a job that wants no completions.
+        Engines before version 24 leave the tasks of a job whose service is removed as they are (moby/swarmkit#3112),
+        and its driver would run on. All of them stop the tasks of a job that wants no completions.
         """
         self._engine.post(
             f"/services/{service['ID']}/update", emptied(service["Spec"]), version=service["Version"]["Index"]
