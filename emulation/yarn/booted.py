@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Literal
 import yaml
 
 from emulation.aws import EmbeddedAws, bootstrap
+from emulation.command_line import sparkvault
 from emulation.ec2 import EmulatedEc2, Host
 from emulation.engine import Engine
 from emulation.yarn import downloads
@@ -56,17 +56,8 @@ class BootedYarn:
     def run(self, *arguments: str, seconds: float = _COMMAND_SECONDS) -> subprocess.CompletedProcess[str]:
         """`sparkvault VERB … --config FILE` to its end, both outputs together."""
         verb, *rest = arguments
-        return subprocess.run(
-            [sys.executable, "-m", "sparkvault", verb, "--config", str(self.configuration), *rest],
-            cwd=project_root(),
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        words = (verb, "--config", str(self.configuration), *rest)
+        return sparkvault(*words, environment=self.environment, seconds=seconds)
 
 
 @contextmanager

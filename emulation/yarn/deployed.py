@@ -10,7 +10,6 @@ import base64
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from emulation.aws import EmbeddedAws, bootstrap
+from emulation.command_line import sparkvault
 from emulation.ssm_sessions import SsmAgents
 from emulation.yarn.cluster import YarnCluster
 from emulation.yarn.errors import YarnEmulationError
@@ -42,17 +42,8 @@ class DeployedYarn:
     def run(self, *arguments: str, seconds: float = _COMMAND_SECONDS) -> subprocess.CompletedProcess[str]:
         """`sparkvault VERB … --config FILE` to its end, both outputs together."""
         verb, *rest = arguments
-        return subprocess.run(
-            [sys.executable, "-m", "sparkvault", verb, "--config", str(self.configuration), *rest],
-            cwd=project_root(),
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        words = (verb, "--config", str(self.configuration), *rest)
+        return sparkvault(*words, environment=self.environment, seconds=seconds)
 
 
 @contextmanager

@@ -16,12 +16,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from emulation.yarn import downloads
 from emulation.yarn.errors import YarnEmulationError
 
-_LOCK_SECONDS = 600
 _COMPILE_SECONDS = 120
 _EXECUTOR = Path(__file__).with_name("container_executor.py")
 _STARTER = Path(__file__).with_name("container_executor_starter.c")
@@ -83,15 +80,15 @@ def distribution(progress: Callable[[str], None] = lambda text: None) -> StandIn
     small = dict(_small_files())
     content = hashlib.sha256(repr(sorted((name, hashlib.sha256(data).digest()) for name, (data, _) in small.items()))
                              .encode() + jars.name.encode() + native.name.encode()).hexdigest()  # fmt: skip
-    folder = downloads.cache() / f"distribution-{content[:16]}"
     name = f"hadoop-{downloads.HADOOP_VERSION}.tar.gz"
-    with FileLock(downloads.cache() / "distribution.lock").acquire(timeout=_LOCK_SECONDS):
-        if not (folder / "sha512").exists():
-            progress(f"assembling a stand-in for {name}")
-            folder.mkdir(exist_ok=True)
-            _assemble(folder / name, jars, native, small)
-            with (folder / name).open("rb") as file:
-                (folder / "sha512").write_text(hashlib.file_digest(file, "sha512").hexdigest(), encoding="utf-8")
+
+    def fill(folder: Path) -> None:
+        _assemble(folder / name, jars, native, small)
+        with (folder / name).open("rb") as file:
+            (folder / "sha512").write_text(hashlib.file_digest(file, "sha512").hexdigest(), encoding="utf-8")
+
+    what = f"assembling a stand-in for {name}"
+    folder = downloads.kept(f"distribution-{content[:16]}", what, progress, fill)
     return StandInDistribution(folder / name, (folder / "sha512").read_text(encoding="utf-8"))
 
 

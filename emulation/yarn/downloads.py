@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -43,6 +42,7 @@ _NATIVE = (
     ),
 )
 _TIMEOUT_SECONDS = 600
+_OTHER_REPOSITORY = "set MAVEN_MIRROR to another repository"
 
 
 def cache() -> Path:
@@ -52,52 +52,73 @@ def cache() -> Path:
     return folder
 
 
+def kept(name: str, what: str, progress: Callable[[str], None], fill: Callable[[Path], None]) -> Path:
+    """Folder of that name, filled once and then kept; `what` is told to whoever waits. Raises what `fill` raises."""
+    folder = cache() / name
+    with FileLock(cache() / f"{name.partition('-')[0]}.lock").acquire(timeout=_TIMEOUT_SECONDS):
+        if not folder.exists():
+            progress(what)
+            partial = folder.with_name(f"{name}.partial")
+            partial.mkdir(exist_ok=True)
+            fill(partial)
+            partial.replace(folder)
+    return folder
+
+
+def _fetched(address: str, sha256: str, remedy: str) -> bytes:
+    """What is at that address, which must be what is pinned. Raises YarnEmulationError."""
+    try:
+        # https, or http where a package archive is served so; what counts is the digest.
+        with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310
+            content: bytes = answer.read()
+    except OSError as error:
+        raise YarnEmulationError(f"{address}: {error}", remedy) from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise YarnEmulationError(f"{address} has sha256 {found}, and {sha256} is pinned", "do not use it")
+    return content
+
+
 def hadoop_jars(progress: Callable[[str], None]) -> Path:
     """Folder with Hadoop's daemons and all they need, each jar as its SHA-256 says. Raises YarnEmulationError."""
     digest = hashlib.sha256(_LOCK.read_bytes()).hexdigest()[:16]
-    folder = cache() / f"hadoop-{digest}"
-    with FileLock(cache() / "hadoop.lock").acquire(timeout=_TIMEOUT_SECONDS):
-        if folder.exists():
-            return folder
-        progress("fetching Hadoop's daemons from Maven (100 MB)")
-        partial = folder.with_suffix(".partial")
-        program = project_root() / "assets" / "spark-images" / "build" / "fetch_jars.py"
-        mirror = os.environ.get("MAVEN_MIRROR", MAVEN_CENTRAL)
-        done = subprocess.run(
-            [sys.executable, str(program), str(_LOCK), mirror, str(partial)],
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
-        )
-        if done.returncode:
-            raise YarnEmulationError(
-                f"Hadoop's jars could not be fetched: {done.stderr.strip()}", "set MAVEN_MIRROR to another repository"
-            )
-        # Hadoop looks for its pages' folders on the class path, and there need not be anything in them.
-        for name in ("hdfs", "datanode", "cluster", "node"):
-            (partial / "webapps" / name).mkdir(parents=True, exist_ok=True)
-        partial.replace(folder)
-    return folder
+    return kept(f"hadoop-{digest}", "fetching Hadoop's daemons from Maven (100 MB)", progress, _fetch_jars)
+
+
+def _fetch_jars(folder: Path) -> None:
+    program = project_root() / "assets" / "spark-images" / "build" / "fetch_jars.py"
+    done = subprocess.run(
+        [sys.executable, str(program), str(_LOCK), _maven(), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        raise YarnEmulationError(f"Hadoop's jars could not be fetched: {done.stderr.strip()}", _OTHER_REPOSITORY)
+    # Hadoop looks for its pages' folders on the class path, and there need not be anything in them.
+    for name in ("hdfs", "datanode", "cluster", "node"):
+        (folder / "webapps" / name).mkdir(parents=True, exist_ok=True)
+
+
+def _maven() -> str:
+    return os.environ.get("MAVEN_MIRROR", MAVEN_CENTRAL)
 
 
 def aws_program(progress: Callable[[str], None]) -> Path:
     """Folder of AWS's command line as emulated hosts have it, for this machine's Python. Raises YarnEmulationError."""
-    folder = cache() / f"awscli-{AWS_CLI.rpartition('=')[2]}"
-    with FileLock(cache() / "awscli.lock").acquire(timeout=_TIMEOUT_SECONDS):
-        if folder.exists():
-            return folder
-        progress("installing AWS's command line")
-        partial = folder.with_suffix(".partial")
-        uv = Path(sys.executable).parent / "uv"
-        done = subprocess.run(
-            [str(uv), "pip", "install", "--quiet", "--python", "/usr/bin/python3", "--target", str(partial), AWS_CLI],
-            capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise YarnEmulationError(f"{AWS_CLI}: {done.stderr.strip()[-500:]}", "is PyPI reachable?")
-        partial.replace(folder)
-    return folder
+    version = AWS_CLI.rpartition("=")[2]
+    return kept(f"awscli-{version}", "installing AWS's command line", progress, _install_aws_program)
+
+
+def _install_aws_program(folder: Path) -> None:
+    uv = Path(sys.executable).parent / "uv"
+    done = subprocess.run(
+        [str(uv), "pip", "install", "--quiet", "--python", "/usr/bin/python3", "--target", str(folder), AWS_CLI],
+        capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise YarnEmulationError(f"{AWS_CLI}: {done.stderr.strip()[-500:]}", "is PyPI reachable?")
 
 
 def native_library(progress: Callable[[str], None]) -> Path:
@@ -105,61 +126,32 @@ def native_library(progress: Callable[[str], None]) -> Path:
 
     Raises YarnEmulationError.
     """
-    folder = cache() / f"native-{hashlib.sha256(repr(_NATIVE).encode()).hexdigest()[:16]}"
-    with FileLock(cache() / "native.lock").acquire(timeout=_TIMEOUT_SECONDS):
-        if folder.exists():
-            return folder
-        progress("fetching Hadoop's native library from Maven (24 MB)")
-        partial = folder.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        for path, digest, wanted in _NATIVE:
-            packed = _jar(path, digest)
-            for name in packed.namelist():
-                if name == wanted and not name.endswith("/"):
-                    place = partial / "libhadoop.so"
-                elif wanted.endswith("/") and name.startswith(wanted) and name.endswith(".class"):
-                    place = partial / "classes" / name
-                else:
-                    continue
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(packed.read(name))
-        partial.replace(folder)
-    return folder
+    name = f"native-{hashlib.sha256(repr(_NATIVE).encode()).hexdigest()[:16]}"
+    return kept(name, "fetching Hadoop's native library from Maven (24 MB)", progress, _fetch_native_library)
 
 
-def _jar(path: str, digest: str) -> zipfile.ZipFile:
-    address = f"{os.environ.get('MAVEN_MIRROR', MAVEN_CENTRAL)}/{path}"
-    try:
-        # An https address, or the mirror that was asked for; what counts is the digest.
-        with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310
-            content = answer.read()
-    except OSError as error:
-        raise YarnEmulationError(f"{address}: {error}", "set MAVEN_MIRROR to another repository") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != digest:
-        raise YarnEmulationError(f"{address} has sha256 {found}, and {digest} is pinned", "do not use it")
-    return zipfile.ZipFile(io.BytesIO(content))
+def _fetch_native_library(folder: Path) -> None:
+    for path, digest, wanted in _NATIVE:
+        packed = zipfile.ZipFile(io.BytesIO(_fetched(f"{_maven()}/{path}", digest, _OTHER_REPOSITORY)))
+        for name in packed.namelist():
+            if name == wanted and not name.endswith("/"):
+                place = folder / "libhadoop.so"
+            elif wanted.endswith("/") and name.startswith(wanted) and name.endswith(".class"):
+                place = folder / "classes" / name
+            else:
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(packed.read(name))
 
 
 def runsc(progress: Callable[[str], None]) -> Path:
     """gVisor's runtime program. Raises YarnEmulationError."""
-    folder = cache() / f"runsc-{_RUNSC_SHA256[:16]}"
-    program = folder / "usr" / "bin" / "runsc"
-    with FileLock(cache() / "runsc.lock").acquire(timeout=_TIMEOUT_SECONDS):
-        if program.exists():
-            return program
-        progress("fetching gVisor from Debian's backports (7 MB)")
-        try:
-            # By http, as Debian's archive is; what counts is the digest.
-            with urllib.request.urlopen(_RUNSC_URL, timeout=60) as answer:
-                content = answer.read()
-        except OSError as error:
-            raise YarnEmulationError(f"{_RUNSC_URL}: {error}", "is Debian's archive reachable?") from error
-        found = hashlib.sha256(content).hexdigest()
-        if found != _RUNSC_SHA256:
-            raise YarnEmulationError(f"{_RUNSC_URL} has sha256 {found}, and {_RUNSC_SHA256} is pinned", "do not use it")
-        package = folder.with_suffix(".deb")
-        package.write_bytes(content)
-        debian_packages.unpack(package, folder)
-        package.unlink()
-    return program
+    name = f"runsc-{_RUNSC_SHA256[:16]}"
+    return kept(name, "fetching gVisor from Debian's backports (7 MB)", progress, _fetch_runsc) / "usr/bin/runsc"
+
+
+def _fetch_runsc(folder: Path) -> None:
+    package = folder.with_suffix(".deb")
+    package.write_bytes(_fetched(_RUNSC_URL, _RUNSC_SHA256, "is Debian's archive reachable?"))
+    debian_packages.unpack(package, folder)
+    package.unlink()

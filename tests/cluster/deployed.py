@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from emulation.aws import EmbeddedAws
+from emulation.command_line import sparkvault
 from emulation.ec2 import Ec2EmulationError, EmulatedEc2, Host
 from emulation.engine import Engine
 from sparkvault.project import WORK_FOLDER_VARIABLE
@@ -51,36 +51,18 @@ class DeployedCluster:
         self, *arguments: str, timeout: float = DEPLOYMENT_TIMEOUT_SECONDS
     ) -> subprocess.CompletedProcess[str]:
         """Run `sparkvault` against this cluster's account; its output is kept, standard error with it."""
-        return subprocess.run(
-            ["sparkvault", *arguments],
-            cwd=ROOT,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        return sparkvault(*arguments, environment=self.environment(), seconds=timeout)
 
     def deploy(self, *options: str, clone: Path = ROOT, configuration: Path | None = None) -> None:
         """Deploy its configuration or another one, as that clone of the project has it.
 
         Raises `Ec2EmulationError` with what the command and the hosts said.
         """
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "sparkvault", "deploy", "--yes", *options),
-                *("--config", configuration or self.configuration),
-            ],
-            cwd=clone,
-            env=self.environment() | {"PYTHONPATH": os.pathsep.join(str(clone / part) for part in _PYTHON)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=DEPLOYMENT_TIMEOUT_SECONDS,
-            check=False,
+        done = sparkvault(
+            *("deploy", "--yes", *options, "--config", str(configuration or self.configuration)),
+            environment=self.environment() | {"PYTHONPATH": os.pathsep.join(str(clone / part) for part in _PYTHON)},
+            seconds=DEPLOYMENT_TIMEOUT_SECONDS,
+            clone=clone,
         )
         if done.returncode != 0:
             logs = "\n".join(f"{one.instance_id} {one.role}:\n{one.boot_log()[-2000:]}" for one in self.ec2.hosts())

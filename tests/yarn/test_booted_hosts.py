@@ -6,22 +6,22 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from emulation.ec2 import Ec2EmulationError, Host, HostError
+from emulation.ec2 import Host
 from emulation.engine import Engine
 from emulation.yarn import SMALL_JOB
 from emulation.yarn.booted import CLUSTER, NODES, BootedYarn, booted_yarn
 from spark_constructs.naming import bucket_name
 from sparkvault.project import project_root
 from sparkvault.targets.remote import log_stream
+from tests.cluster.people import wait_until
 
 # The first test waits for the deployment.
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(2400)]
@@ -59,20 +59,6 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> str:
     application = tmp_path_factory.mktemp("jobs") / "slow.py"
     application.write_text(SLOW)
     return str(application)
-
-
-def wait_until(what: str, check: Callable[[], Any], seconds: float) -> Any:
-    """The first true answer; a host that does not answer just now is not one."""
-    deadline, why = time.monotonic() + seconds, ""
-    while True:
-        try:
-            found = check()
-        except (HostError, Ec2EmulationError, subprocess.TimeoutExpired) as error:
-            found, why = None, str(error)
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}, in vain. {why}"
-        time.sleep(2)
 
 
 def detached(booted: BootedYarn, *arguments: str) -> str:
@@ -126,7 +112,10 @@ def whole(booted: BootedYarn, nodes: int = NODES) -> None:
     """Wait until `sparkvault status` finds everything as it should be, and as many NodeManagers as nodes."""
 
     def healthy() -> bool:
-        done = booted.run("status", "--target", "yarn", "--json", seconds=120)
+        try:
+            done = booted.run("status", "--target", "yarn", "--json", seconds=120)
+        except subprocess.TimeoutExpired:
+            return False
         start = done.stdout.find("{")
         if start < 0:
             return False

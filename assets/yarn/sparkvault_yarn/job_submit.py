@@ -11,6 +11,7 @@ from pathlib import Path
 from sparkvault_host.launcher.bucket import JobBucket
 from sparkvault_host.launcher.cluster import s3_settings
 from sparkvault_host.launcher.errors import LauncherError, RefusedSpecificationError
+from sparkvault_host.launcher.outcome import ENDED
 from sparkvault_host.launcher.rules import Rules
 from sparkvault_host.launcher.specification import FILES_FOLDER, Specification, read_specification
 
@@ -23,7 +24,6 @@ _OURS = ("--queue", "--total-executor-cores")
 #: What runs on YARN's side of the cluster: a driver without a terminal.
 KINDS = ("python", "jar")
 _START_SECONDS = 60
-_ENDED = ("succeeded", "failed", "cancelled", "lost")
 
 
 def submit(job_id: str, tenant: str, master: Master, rules: Rules) -> None:
@@ -35,7 +35,7 @@ def submit(job_id: str, tenant: str, master: Master, rules: Rules) -> None:
     """
     bucket = JobBucket(master.job_bucket)
     record = bucket.record(job_id)
-    if record is not None and record.get("state") in _ENDED:
+    if record is not None and record.get("state") in ENDED:
         raise LauncherError(f"job {job_id} has ended already; an id is used once")
     content = bucket.specification(job_id)
     if bucket.tenant(job_id) != tenant:

@@ -8,6 +8,9 @@ from typing import Any
 
 from sparkvault_host.launcher.job_service import SUPERVISED_ATTEMPTS
 
+#: States of a job of which nothing runs any more.
+ENDED = ("succeeded", "failed", "cancelled", "lost")
+
 _WORKING = {"starting", "running"}
 _WAITING = {"new", "allocated", "pending", "assigned", "accepted", "preparing", "ready"}
 _FAILED = {"failed", "rejected"}
@@ -27,7 +30,7 @@ class Outcome:
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen."""
-        return self.state not in ("submitted", "running")
+        return self.state in ENDED
 
 
 def outcome(tasks: Iterable[Mapping[str, Any]], *, supervise: bool, down: frozenset[str] = frozenset()) -> Outcome:

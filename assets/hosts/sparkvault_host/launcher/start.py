@@ -25,12 +25,11 @@ from sparkvault_host.launcher.job_service import (
     service_name,
     spark_command,
 )
+from sparkvault_host.launcher.outcome import ENDED
 from sparkvault_host.launcher.rules import Rules
 from sparkvault_host.launcher.specification import Specification, read_specification
 
 _PROGRAM_FILE = Path(__file__).with_name("driver.py")
-#: States of a job of which nothing runs any more.
-ENDED = ("succeeded", "failed", "cancelled", "lost")
 _CONFLICT = 409
 
 

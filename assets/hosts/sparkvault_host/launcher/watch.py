@@ -29,7 +29,7 @@ from sparkvault_host.launcher.job_service import (
     is_emptied,
 )
 from sparkvault_host.launcher.log_stream import LogStream
-from sparkvault_host.launcher.outcome import Outcome, outcome
+from sparkvault_host.launcher.outcome import ENDED, Outcome, outcome
 from sparkvault_host.launcher.service_log import Line, read_log
 
 #: Pause between two looks, in seconds, with jobs and without any.
@@ -154,14 +154,17 @@ class Watch:
             late = self._clock() - watched.told_to_end >= ENDING_SECONDS
             # An ended driver's task is "lost" to the outcome, too: nobody wants it any more.
             if not tasks or found.ended or late:
+                # What was lost is on record as that.
+                if (self._bucket.record(job_id) or {}).get("state") not in ENDED:
+                    self._record(job_id, watched, CANCELLED)
                 self._finish(service["ID"], job_id, watched)
-        elif found.ended and found.state != "lost":
-            self._record(job_id, watched, found)
-            self._finish(service["ID"], job_id, watched)
         elif found.ended:
-            # Its driver may run where nobody sees it, and must not go on when its host is back.
             self._record(job_id, watched, found)
-            self._end(service)
+            if found.state == "lost":
+                # Its driver may run where nobody sees it, and must not go on when its host is back.
+                self._end(service)
+            else:
+                self._finish(service["ID"], job_id, watched)
         elif job_id in cancelled:
             self._end(service)
         elif watched.recorded != found.state or watched.seen.get("host") != self._instance(found.node):
@@ -202,10 +205,7 @@ class Watch:
             watched.shipped = lines[-1].at
 
     def _finish(self, service_id: str, job_id: str, watched: Watched) -> None:
-        """Its driver is gone. Record first, then remove: killed in between, the next look does it again."""
-        record = self._bucket.record(job_id) or {}
-        if record.get("state") not in start.ENDED:
-            self._record(job_id, watched, CANCELLED)
+        """Its driver is gone and its end on record: killed in between, the next look does it again."""
         self._publish(job_id, watched)
         try:
             self._engine.delete(f"/services/{service_id}")
