@@ -6,10 +6,12 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from emulation.enclave.code_measurement import measure_code, policy_for
 from emulation.enclave.isolation import isolate
@@ -21,6 +23,10 @@ from spark_enclave.server.attestation_device import NsmProtocol
 from spark_enclave.server.serving import serving
 from spark_enclave.server.session_worker import WorkerCommand
 from spark_enclave.server.settings import Settings
+
+#: Above the users of people and packages; so many for each enclave, twice its sessions and two.
+_FIRST_UID: Final = 100_000
+_UIDS: Final = 256
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,6 +65,7 @@ def _serve(folder: Path, options: argparse.Namespace) -> int:
             sessions_most=options.sessions,
             scratch=options.scratch / "sessions",
             worker_start_seconds=280.0,  # a machine for tests may be slow or busy
+            first_uid=_first_uid(),
         ),
         **json.loads(options.settings),
     )
@@ -90,6 +97,11 @@ def _serve(folder: Path, options: argparse.Namespace) -> int:
 
     asyncio.run(serve())
     return 0
+
+
+def _first_uid() -> int:
+    """Users that no other simulated enclave of this machine has: a broker ends whatever runs under one of its own."""
+    return _FIRST_UID + os.getpid() * _UIDS
 
 
 def _parser() -> argparse.ArgumentParser:
