@@ -74,15 +74,20 @@ def output(booted: BootedYarn, job: str) -> list[str]:
     return log_stream.last_lines(booted.aws.client("logs"), f"/sparkvault/{CLUSTER}/yarn", stream, 1000)
 
 
+def record(booted: BootedYarn, job: str) -> dict[str, Any]:
+    """What `sparkvault jobs` says of the job."""
+    done = booted.run("jobs", "--target", "yarn", "--json")
+    return next(one for one in json.loads(done.stdout) if one["spec"]["id"] == job)
+
+
 def succeeded(booted: BootedYarn, job: str, seconds: float) -> None:
     """Wait for its end, which must be the right answer."""
 
-    def record() -> dict[str, Any] | None:
-        done = booted.run("jobs", "--target", "yarn", "--json")
-        found = next(one for one in json.loads(done.stdout) if one["spec"]["id"] == job)
+    def ended_record() -> dict[str, Any] | None:
+        found = record(booted, job)
         return found if found["state"] not in ("submitted", "running") else None
 
-    ended = wait_until(f"the end of job {job}", record, seconds)
+    ended = wait_until(f"the end of job {job}", ended_record, seconds)
     said = output(booted, job)
     assert ended["state"] == "succeeded", (ended["message"], said[-40:])
     assert ANSWER in said
@@ -183,12 +188,12 @@ def test_a_node_dies_in_mid_job_and_its_group_replaces_it(booted: BootedYarn, sl
     assert victim.instance_id not in {host.instance_id for host in booted.nodes()}
 
 
-def test_a_node_that_leaves_lets_its_containers_end(booted: BootedYarn, slow: str) -> None:
-    """They go on to the job's end, the host follows, and nothing of the job is lost on the way."""
+def test_executors_of_a_node_that_leaves_go_while_their_job_runs_on(booted: BootedYarn, slow: str) -> None:
+    """They finish their tasks and end well, the host follows, and nothing of the job is lost on the way."""
     scaled = booted.run("scale", str(NODES + 1), "--target", "yarn")
     assert scaled.returncode == 0, scaled.stdout
     whole(booted, NODES + 1)
-    job = detached(booted, slow, "8")
+    job = detached(booted, slow, "15")
     leaving = with_executor(booted)
     names = containers(leaving)
     groups = booted.aws.client("autoscaling")
@@ -196,6 +201,7 @@ def test_a_node_that_leaves_lets_its_containers_end(booted: BootedYarn, slow: st
     for name in names:
         code = wait_until(f"the end of {name}", partial(ended_with, leaving, name), 400)
         assert code == "0", f"{name} ended with {code}"
+    assert record(booted, job)["state"] == "running", output(booted, job)[-40:]
     wait_until("the host's end", lambda: booted.ec2.state_of(leaving.instance_id) == "terminated", 400)
     succeeded(booted, job, 900)
     whole(booted)

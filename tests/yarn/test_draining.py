@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from assets.yarn.sparkvault_yarn import hadoop_settings, master_host, node_host, places
+from assets.yarn.sparkvault_yarn import executors, hadoop_settings, master_host, node_host, places
 from assets.yarn.sparkvault_yarn.host_settings import YarnFile
+from sparkvault_host.engine_api import EngineApi
 from sparkvault_host.identity import HostIdentity, Metadata
 
 IDENTITY = HostIdentity(
@@ -29,15 +30,18 @@ class System:
     """systemd, AWS and the clock around a node."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.nodemanager, self.now, self.stopped, self.calls = "active", 0.0, [], []
+        self.nodemanager, self.now, self.stopped, self.calls, self.told = "active", 0.0, [], [], []
         monkeypatch.setattr(hadoop_settings, "run", self.run)
         monkeypatch.setattr(node_host, "aws", lambda *words: self.calls.append(words))
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
     stopped: list[str]
     calls: list[tuple[str, ...]]
+    told: list[str]
 
     def run(self, *command: str, **_: Any) -> str:
+        if command[:2] == ("docker", "exec"):
+            self.told.append(command[2])
         if command[:2] == ("systemctl", "stop"):
             self.stopped.append(command[2])
         return self.nodemanager if "show" in command else ""
@@ -48,9 +52,20 @@ def system(monkeypatch: pytest.MonkeyPatch) -> System:
     return System(monkeypatch)
 
 
+class Engine(EngineApi):
+    """An engine with two containers of YARN's and one of somebody else; `Created` as Docker says it."""
+
+    def get(self, path: str, **_: Any) -> Any:
+        assert path == "/containers/json"
+        names = {"container_1_0001_01_000002": 0, "container_1_0001_01_000003": 90, "registry": 0}
+        return [{"Names": [f"/{name}"], "Created": created} for name, created in names.items()]
+
+
 @pytest.fixture
-def node() -> node_host.NodeHost:
-    return node_host.NodeHost(IDENTITY, About(), FILE)
+def node(system: System, monkeypatch: pytest.MonkeyPatch) -> node_host.NodeHost:
+    found = node_host.NodeHost(IDENTITY, About(), FILE)
+    monkeypatch.setattr(found, "_executors", executors.Executors(Engine(), clock=lambda: 100.0 + system.now))
+    return found
 
 
 def test_a_node_waits_until_resourcemanager_has_ended_its_nodemanager(node: node_host.NodeHost, system: System) -> None:
@@ -72,6 +87,17 @@ def test_a_node_goes_before_its_group_takes_it_whatever_still_runs(node: node_ho
     node.keep()
     assert [call[1] for call in system.calls] == ["complete-lifecycle-action"]
     assert system.stopped == ["sparkvault-nodemanager.service", "sparkvault-datanode.service"]
+
+
+def test_executors_of_a_node_that_leaves_are_told_once_and_not_before_they_listen(
+    node: node_host.NodeHost, system: System
+) -> None:
+    node.keep()
+    assert system.told == ["container_1_0001_01_000002"]
+    system.now = 60.0
+    node.keep()
+    node.keep()
+    assert system.told == ["container_1_0001_01_000002", "container_1_0001_01_000003"]
 
 
 @pytest.fixture

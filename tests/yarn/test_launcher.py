@@ -89,6 +89,8 @@ def test_driver_and_blocks_listen_where_the_security_groups_let_them(master: Mas
     words = command(specification(spark_arguments=["--conf", "spark.driver.port=9999"]), master)
     ports = [word for word in words if word.startswith(("spark.driver.port", "spark.blockManager.port"))]
     assert ports[-2:] == ["spark.driver.port=7078", "spark.blockManager.port=7079"]
+    # Without it, the signal of a node that leaves would kill an executor.
+    assert "spark.decommission.enabled=true" in words
 
 
 def test_files_are_the_jobs_own_on_the_master(master: Master) -> None:

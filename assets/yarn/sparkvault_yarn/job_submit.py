@@ -97,6 +97,8 @@ def spark_command(spec: Specification, tenant: str, home: Path, s3: Mapping[str,
         "spark.yarn.tags": f"sparkvault-{spec.id}",
         "spark.driver.port": "7078",
         "spark.blockManager.port": "7079",
+        # A node that leaves signals its executors; one that does not listen would end by it.
+        "spark.decommission.enabled": "true",
     }
     for name, value in forced.items():
         words += ["--conf", f"{name}={value}"]

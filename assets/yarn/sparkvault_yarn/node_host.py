@@ -15,6 +15,7 @@ from sparkvault_host.identity import EMULATION_FILE, HostIdentity, Metadata
 from . import hadoop_settings, host_settings, keytab_secrets, places
 from .archives import install
 from .errors import YarnHostError
+from .executors import Executors
 from .host_settings import Wanted, YarnFile
 from .node_files import guard_policy, write_container_users, write_guard
 from .realm import client_configuration
@@ -45,6 +46,7 @@ class NodeHost:
         self._master = ""
         self._leaves_by: float | None = None
         self._left = False
+        self._executors = Executors(EngineApi())
 
     def set_up(self) -> None:
         """Everything until the NodeManager runs: its unit starts it only after the check of the enforcement."""
@@ -94,6 +96,7 @@ class NodeHost:
             self._leaves_by = time.monotonic() + self._identity.drain_timeout_seconds * _DRAIN_SHARE
             print("sparkvault: this host leaves: waiting for its containers to end", flush=True)
         if _runs(_UNITS[1]) and time.monotonic() < self._leaves_by:
+            self._executors.decommission()
             return True
         for unit in reversed(_UNITS):
             hadoop_settings.run("systemctl", "stop", unit)
