@@ -9,6 +9,7 @@ import pytest
 from assets.yarn.sparkvault_yarn import job_run, job_submit
 from assets.yarn.sparkvault_yarn.errors import YarnHostError
 from assets.yarn.sparkvault_yarn.master import Master
+from sparkvault_host.launcher.bucket import Submitted
 from sparkvault_host.launcher.errors import LauncherError, RefusedSpecificationError
 from sparkvault_host.launcher.rules import load_rules
 
@@ -50,14 +51,8 @@ class Bucket:
     def __init__(self, name: str) -> None:
         assert name == "jobs"
 
-    def record(self, job_id: str) -> dict[str, Any]:
-        return {"spec": {}, "state": "submitted"}
-
-    def specification(self, job_id: str) -> bytes:
-        return self.content
-
-    def tenant(self, job_id: str) -> str:
-        return self.owner
+    def submitted(self, job_id: str) -> Submitted:
+        return Submitted(self.content, self.owner, {"spec": {}, "state": "submitted"})
 
     def write_record(self, job_id: str, tenant: str, record: dict[str, Any]) -> None:
         type(self).written = record
@@ -145,7 +140,7 @@ def test_a_job_is_started_once(master: Master, bucket: type[Bucket], monkeypatch
 
 
 def test_an_id_is_used_once(master: Master, bucket: type[Bucket], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bucket, "record", lambda self, job_id: {"state": "succeeded"})
+    monkeypatch.setattr(bucket, "submitted", lambda self, job_id: Submitted(b"", "sales", {"state": "succeeded"}))
     with pytest.raises(LauncherError, match="has ended already"):
         job_submit.submit(JOB, "sales", master, load_rules())
 

@@ -34,15 +34,15 @@ def submit(job_id: str, tenant: str, master: Master, rules: Rules) -> None:
     it), LauncherError, AwsError, YarnHostError.
     """
     bucket = JobBucket(master.job_bucket)
-    record = bucket.record(job_id)
+    given = bucket.submitted(job_id)
+    record = given.record
     if record is not None and record.get("state") in ENDED:
         raise LauncherError(f"job {job_id} has ended already; an id is used once")
-    content = bucket.specification(job_id)
-    if bucket.tenant(job_id) != tenant:
+    if given.tenant != tenant:
         # Nothing is recorded: the record is not this tenant's to change.
         raise RefusedSpecificationError("the whole", f"not put by a submitter of tenant {tenant}")
     try:
-        spec = checked(content, job_id, tenant, master, rules)
+        spec = checked(given.specification, job_id, tenant, master, rules)
     except RefusedSpecificationError as error:
         if record is not None:
             bucket.write_record(job_id, tenant, with_state(record, "failed", finished_at=now(), message=str(error)))

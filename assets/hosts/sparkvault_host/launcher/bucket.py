@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -19,13 +21,30 @@ TENANT_TAG = "sparkvault:tenant"
 _JOB_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 
 
+@dataclass(frozen=True)
+class Submitted:
+    """What lies in the bucket of a job that shall start; nothing of it is checked."""
+
+    specification: bytes
+    tenant: str | None
+    """Whose submitter has put the specification; None where it has no tag."""
+    record: dict[str, Any] | None
+
+
 class JobBucket:
     """``jobs/<id>/`` in the bucket, reached with the host's own role. Methods raise AwsError, LauncherError."""
 
     def __init__(self, bucket: str) -> None:
         self.name = bucket
 
-    def specification(self, job_id: str) -> bytes:
+    def submitted(self, job_id: str) -> Submitted:
+        """All of it, read at once: each call takes a process of its own, and somebody waits."""
+        with ThreadPoolExecutor() as pool:
+            content, tenant = pool.submit(self._specification, job_id), pool.submit(self._tenant, job_id)
+            record = self.record(job_id)
+            return Submitted(content.result(), tenant.result(), record)
+
+    def _specification(self, job_id: str) -> bytes:
         """``spec.json`` as it lies there; never more of it than a specification may have, and one byte."""
         found = self._read(f"jobs/{job_id}/spec.json", MAX_BYTES)
         if found is None:
@@ -41,7 +60,7 @@ class JobBucket:
             return None
         return record if isinstance(record, dict) else None
 
-    def tenant(self, job_id: str) -> str | None:
+    def _tenant(self, job_id: str) -> str | None:
         """Whose submitter has put the specification, by its tag; None where it has none."""
         where = ("--bucket", self.name, "--key", f"jobs/{job_id}/spec.json", "--query", "TagSet")
         tags = aws("s3api", "get-object-tagging", *where) or []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -43,16 +44,18 @@ def submit(job_id: str, tenant: str, identity: HostIdentity, engine: EngineApi, 
     tenant's), LauncherError, AwsError, EngineError where the cluster cannot run it now.
     """
     bucket = JobBucket(identity.job_bucket)
-    record = bucket.record(job_id)
+    with ThreadPoolExecutor() as pool:
+        deployment = pool.submit(_deployment, identity)
+        submitted = bucket.submitted(job_id)
+        given, login = deployment.result()
+    record = submitted.record
     if record is not None and record.get("state") in ENDED:
         raise LauncherError(f"job {job_id} has ended already; an id is used once")
-    given = cluster.deployed(identity)
-    content = bucket.specification(job_id)
-    if bucket.tenant(job_id) != tenant:
+    if submitted.tenant != tenant:
         # Nothing is recorded: the record is not this tenant's to change.
         raise RefusedSpecificationError("the whole", f"not put by a submitter of tenant {tenant}")
     try:
-        spec = read_specification(content, job_id, cluster.tenants(given.desired) & {tenant}, rules)
+        spec = read_specification(submitted.specification, job_id, cluster.tenants(given.desired) & {tenant}, rules)
         around = cluster.surroundings(identity, engine, given, job_id)
         command = spark_command(spec, around)
         # Made here for its checks of the sizes, before anything is created.
@@ -62,20 +65,28 @@ def submit(job_id: str, tenant: str, identity: HostIdentity, engine: EngineApi, 
             refused = {**record, "state": "failed", "finished_at": now(), "message": str(error)}
             bucket.write_record(job_id, tenant, refused)
         raise
-    create(spec, around, command, identity, engine)
+    create(spec, around, command, identity, engine, login)
     return service_name(job_id)
 
 
 def create(
-    spec: Specification, around: Surroundings, command: list[str], identity: HostIdentity, engine: EngineApi
+    spec: Specification,
+    around: Surroundings,
+    command: list[str],
+    identity: HostIdentity,
+    engine: EngineApi,
+    login: dict[str, str],
 ) -> None:
-    """The service with what it needs; whatever was made is removed again if the last step fails."""
+    """The service with what it needs; whatever was made is removed again if the last step fails.
+
+    ``login``: the header with which the hosts that will run it pull its image.
+    """
     program = config(engine, program_name(), _PROGRAM_FILE.read_bytes(), {})
     launch = config(engine, launch_name(spec.id), launch_content(spec, command, identity), {JOB_LABEL: spec.id})
     token = credentials_token(spec, engine)
     body = job_service(spec, around, program=program, launch=launch, token=token)
     try:
-        engine.post("/services/create", body, headers=registry_headers(around.image, identity))
+        engine.post("/services/create", body, headers=login)
     except EngineError as error:
         if error.status == _CONFLICT and engine.get("/services", filters={"name": [service_name(spec.id)]}):
             return
@@ -160,9 +171,10 @@ def remove_belongings(job_id: str, engine: EngineApi) -> None:
                     raise
 
 
-def registry_headers(image: str, identity: HostIdentity) -> dict[str, str]:
-    """The registry's login for the hosts that will pull the image; it is kept nowhere on disk."""
-    return registry_auth(identity) if ".dkr.ecr." in image else {}
+def _deployment(identity: HostIdentity) -> tuple[cluster.Deployed, dict[str, str]]:
+    """What is deployed, and the login to its image's registry, which is kept nowhere on disk."""
+    given = cluster.deployed(identity)
+    return given, registry_auth(identity) if ".dkr.ecr." in given.image else {}
 
 
 def program_name() -> str:
