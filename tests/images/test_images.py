@@ -90,7 +90,7 @@ def test_an_image_is_labelled_healthy_when_asked_and_runs_as_nobody_special(engi
     configuration = client.images.get(submit_image).attrs["Config"]
     client.close()
     assert configuration["User"] == "185:185"
-    assert configuration["Healthcheck"]["Test"] == ["CMD", "python3", "/opt/healthcheck.py"]
+    assert configuration["Healthcheck"]["Test"] == ["CMD", "/opt/healthcheck.sh"]
     assert configuration["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
     assert not any("secret" in one.lower() for one in configuration["Env"])
 

@@ -80,7 +80,7 @@ def await_health(container: Container) -> None:
     def answers() -> bool:
         container.reload()
         assert container.status == "running", container.logs().decode()[-4000:]
-        return bool(container.exec_run(["python3", "/opt/healthcheck.py"]).exit_code == 0)
+        return bool(container.exec_run(["/opt/healthcheck.sh"]).exit_code == 0)
 
     wait_until(f"{container.attrs['Config']['Hostname']} to be healthy", answers, ANSWER_SECONDS)
 
