@@ -164,6 +164,8 @@ def forget(host: Host) -> None:
     host.run(["systemctl", "stop", *OURS], check=False)
     host.run(["docker", "swarm", "leave", "--force"], check=False)
     host.run(["sh", "-c", "docker ps --all --quiet | xargs -r docker rm --force --volumes"], timeout=PATIENCE_SECONDS)
+    # A master that remembers waits for what it remembers.
+    host.run(["sh", "-c", "docker volume ls --quiet | xargs -r docker volume rm --force"])
     host.run(["sh", "-c", "rm -rf /var/lib/sparkvault /run/sparkvault/*"])
 
 

@@ -158,7 +158,7 @@ class HostRole(Construct):
     def _logs(self) -> Permission:
         return Permission(
             "OwnLogGroup",
-            ("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
+            ("logs:CreateLogStream", "logs:PutLogEvents"),
             (self._props.log_group.log_group_arn,),
             wildcard="Streams of the one log group; their names hold ids of instances and containers.",
         )

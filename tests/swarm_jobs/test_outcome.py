@@ -1,12 +1,11 @@
-"""How a job's fate is judged from its service's tasks, and how its output is read and shipped."""
+"""How a job's fate is judged from its service's tasks, and how lines are shipped."""
 
 from typing import Any
 
 import pytest
 
-from sparkvault_host.launcher.log_stream import EVENT_OVERHEAD_BYTES, MAX_BATCH_BYTES, MAX_EVENTS, batches
+from sparkvault_host.launcher.log_stream import EVENT_OVERHEAD_BYTES, MAX_BATCH_BYTES, MAX_EVENTS, Line, batches
 from sparkvault_host.launcher.outcome import outcome
-from sparkvault_host.launcher.service_log import Line, lines_of, messages
 
 
 def task(state: str, code: int | None = None, *, at: int = 1, node: str = "n1", error: str = "") -> dict[str, Any]:
@@ -49,18 +48,6 @@ def test_a_supervised_driver_fails_when_it_has_failed_once_more_than_it_is_resta
     assert outcome(failures[:3], supervise=True).state == "running"
     assert outcome(failures, supervise=True).state == "failed"
     assert outcome([*failures[:2], task("complete", 0, at=9)], supervise=True).state == "succeeded"
-
-
-def test_output_is_read_however_the_stream_is_cut() -> None:
-    def frame(text: str) -> bytes:
-        return b"\x01\0\0\0" + len(text.encode()).to_bytes(4, "big") + text.encode()
-
-    stream = frame("2026-11-21T13:04:55.000000001Z Pi is 3.14\n") + frame("2026-11-21T13:04:56Z \n") + frame("junk")
-    for size in (1, 7, 1000):
-        pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
-        found = list(lines_of(messages(pieces)))
-        assert [line.text for line in found] == ["Pi is 3.14", ""]
-        assert found[0].at % 10**9 == 1
 
 
 def test_output_is_shipped_within_the_limits_of_one_call() -> None:

@@ -1,6 +1,8 @@
 """What the launcher makes of specifications, which anybody who may submit can write as they like."""
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,9 +11,17 @@ from hypothesis import strategies as st
 from spark_constructs.spark_settings import refused_settings, rules_as_data
 from sparkvault.targets.swarm import host_rules
 from sparkvault_host.launcher.errors import RefusedSpecificationError
-from sparkvault_host.launcher.job_service import Reference, Surroundings, job_service, spark_command
+from sparkvault_host.launcher.job_service import (
+    ATTEMPTS_PER_NODE,
+    EXCLUDE_ON_FAILURE,
+    Reference,
+    Surroundings,
+    job_service,
+    spark_command,
+)
 from sparkvault_host.launcher.rules import load_rules
 from sparkvault_host.launcher.specification import MAX_BYTES, Specification, read_specification
+from sparkvault_host.log_driver import awslogs, flushed_soon
 from tests.swarm_jobs.specifications import GOOD, JOB_ID, TENANTS, changed
 
 RULES = load_rules()
@@ -21,6 +31,7 @@ AROUND = Surroundings(
     rpc_secret=Reference("s1", "rpc-1"),
     settings={"spark.cores.max": "4"},
     forced={"spark.eventLog.dir": "s3a://jobs/eventlog"},
+    output={"Name": "awslogs", "Options": {"awslogs-stream": f"jobs/{JOB_ID}"}},
 )
 METACHARACTERS = ["; id", "$(id)", "`id`", "| sh", "&& reboot", "a\nb", "'\"", "../../etc/passwd", "\u202e", "-Dx=y"]
 
@@ -160,3 +171,27 @@ def test_the_container_has_nothing_that_it_does_not_need() -> None:
     ]
     assert "EndpointSpec" in made
     assert "Ports" not in made["EndpointSpec"]
+
+
+def test_a_drivers_output_goes_to_the_jobs_stream_and_a_shells_to_its_terminal_alone() -> None:
+    task: Any = service(read(json.dumps(GOOD).encode()))["TaskTemplate"]
+    assert task["LogDriver"]["Options"]["awslogs-stream"] == f"jobs/{JOB_ID}"
+    shell = replace(read(json.dumps(GOOD).encode()), kind="shell", language="python", main=None)
+    task = service(shell)["TaskTemplate"]
+    assert task["LogDriver"] == {"Name": "local"}
+
+
+@pytest.mark.parametrize(
+    ("version", "soon"), [("25.0.8", True), ("23.0.0", True), ("20.10.24+dfsg1", False), ("", False)]
+)
+def test_an_engine_that_can_sends_lines_within_a_second(version: str, soon: bool) -> None:
+    options = awslogs("group", "eu-central-1", "", awslogs_stream="jobs/x", **flushed_soon(version))["Options"]
+    assert ("awslogs-force-flush-interval-seconds" in options) == soon
+    assert options["mode"] == "non-blocking"
+
+
+@pytest.mark.parametrize(("failures", "kept"), [("1", False), ("2", False), ("3", True), ("8", True)])
+def test_a_job_that_tries_tasks_too_seldom_for_another_host_is_not_refused_by_spark(failures: str, kept: bool) -> None:
+    around = replace(AROUND, settings={EXCLUDE_ON_FAILURE + "enabled": "true", ATTEMPTS_PER_NODE: "2"})
+    spec = read(changed("job.spark_arguments", ["--conf", f"spark.task.maxFailures={failures}"]))
+    assert (f"{EXCLUDE_ON_FAILURE}enabled=true" in spark_command(spec, around)) == kept

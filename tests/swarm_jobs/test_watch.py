@@ -135,8 +135,6 @@ def watched(
     given: Any = engine
     looked = Watch(identity, given)
     monkeypatch.setattr(looked, "_bucket", bucket)
-    monkeypatch.setattr(looked, "_begin", lambda job, tenant: watch.Watched(stream=None, tenant=tenant))  # type: ignore[arg-type]
-    monkeypatch.setattr(looked, "_ship", lambda name, job, found: None)
     monkeypatch.setattr(looked, "_publish", lambda job, seen: None)
     return looked, bucket
 

@@ -83,6 +83,8 @@ if [[ $role == yarn-* ]]; then
   fetch_yarn_programs
 fi
 chmod 0755 "$BUNDLE"/bin/*
+# Once here, and not at each start of each program.
+python3 -m compileall -q "$BUNDLE"
 prepare_data_volume
 install_units /etc/systemd/system "${folders[@]}"
 bound_agent

@@ -18,8 +18,7 @@ from typing import Any
 
 from sparkvault_host.aws_cli import AwsError, aws
 from sparkvault_host.launcher.bucket import JobBucket
-from sparkvault_host.launcher.log_stream import LogStream
-from sparkvault_host.launcher.service_log import MAX_LINE_BYTES, Line
+from sparkvault_host.launcher.log_stream import MAX_LINE_BYTES, Line, LogStream
 
 from .diagnosis import why_refused
 from .errors import YarnHostError

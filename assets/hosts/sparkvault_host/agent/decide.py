@@ -240,8 +240,8 @@ def _lead(snapshot: Snapshot, swarm: Swarm) -> tuple[Action, ...]:
         *_keep_authority(snapshot, swarm),
         *_admit(snapshot, swarm),
         *_provide(snapshot, swarm),
-        *_rotate(snapshot, swarm),
         *_run_services(snapshot, swarm),
+        *_rotate(snapshot, swarm),
         *_admit_history(snapshot, swarm),
         *map(RemoveSecret, swarm.replaced_secrets),
     )

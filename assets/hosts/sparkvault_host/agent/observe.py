@@ -47,13 +47,14 @@ from sparkvault_host.agent.services import NETWORK
 from sparkvault_host.aws_cli import AwsError, aws
 from sparkvault_host.engine_api import EngineApi, EngineError
 from sparkvault_host.identity import HostIdentity, Metadata, MetadataError, kernel_has_esp
+from sparkvault_host.log_driver import logs_endpoint
 
 #: Seconds that an answer of AWS is good for: while the host is not settled, and once it is.
-RESTLESS_SECONDS, SETTLED_SECONDS = 3.0, 10.0
+RESTLESS_SECONDS, SETTLED_SECONDS = 2.0, 10.0
 #: Seconds between looks at what rarely changes: wanted settings, published images, join data.
 SLOW_SECONDS = 20.0
 #: On a machine that is short of time an answer is good for longer: so many times what it cost.
-COST_FACTOR = 5.0
+COST_FACTOR = 3.0
 #: Seconds that all hosts get to pull a newly published image before services change to it.
 IMAGE_SECONDS = 45.0
 #: Seconds that a secret which a newer one replaced is kept: a job may just be starting with it.
@@ -177,7 +178,7 @@ class Observer:
             encrypted_overlay=kernel_has_esp(),
             log_group=identity.log_group,
             log_region=identity.region,
-            log_endpoint=os.environ.get("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS") or os.environ.get("AWS_ENDPOINT_URL", ""),
+            log_endpoint=logs_endpoint(),
             s3_endpoint=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", ""),
             job_bucket=identity.job_bucket,
         )

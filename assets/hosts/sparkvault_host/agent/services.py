@@ -23,6 +23,7 @@ from sparkvault_host.agent.model import (
 )
 from sparkvault_host.broker.client import TOKEN_FILE
 from sparkvault_host.broker.client import environment as broker_environment
+from sparkvault_host.log_driver import awslogs
 
 NETWORK = "spark-overlay-net"
 #: Folder of the job bucket that drivers write event logs to.
@@ -197,28 +198,21 @@ class _Frame:
 
 
 def log_driver(snapshot: Snapshot) -> dict[str, Any] | None:
-    """Containers' logs go to the cluster's log group, one stream a container; ``docker service logs`` still works.
-
-    Non-blocking: a log group that is slow must not slow Spark.
-    """
+    """Containers' logs go to the cluster's log group, one stream a container; ``docker service logs`` still works."""
     if not snapshot.log_group:
         return None
-    options = {
-        "awslogs-group": snapshot.log_group,
-        "awslogs-region": snapshot.log_region,
-        "awslogs-create-group": "false",
-        "tag": "container/{{.Name}}",
-        "mode": "non-blocking",
-        "max-buffer-size": "8m",
-    }
-    if snapshot.log_endpoint:
-        options["awslogs-endpoint"] = snapshot.log_endpoint
-    return {"Name": "awslogs", "Options": options}
+    tag, buffer = "container/{{.Name}}", "8m"
+    return awslogs(snapshot.log_group, snapshot.log_region, snapshot.log_endpoint, tag=tag, max_buffer_size=buffer)
 
 
 def _master(frame: _Frame, name: str, index: int) -> dict[str, Any]:
     settings = frame.snapshot.settings
-    options = [f"-Dspark.deploy.defaultCores={settings.default_cores_per_application}"]
+    options = [
+        f"-Dspark.deploy.defaultCores={settings.default_cores_per_application}",
+        # A master that is new waits so long for workers and drivers that it was told of, and gives nothing to others:
+        # those that live answer within seconds.
+        "-Dspark.deploy.recoveryTimeout=30s",
+    ]
     if settings.managers > 1:
         servers = ",".join(f"spark-zookeeper-{each}:2181" for each in range(1, settings.managers + 1))
         options += ["-Dspark.deploy.recoveryMode=ZOOKEEPER", f"-Dspark.deploy.zookeeper.url={servers}"]

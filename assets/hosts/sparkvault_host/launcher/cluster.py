@@ -14,6 +14,8 @@ from sparkvault_host.engine_api import EngineApi
 from sparkvault_host.identity import HostIdentity
 from sparkvault_host.launcher.errors import LauncherError
 from sparkvault_host.launcher.job_service import Reference, Surroundings
+from sparkvault_host.launcher.log_stream import stream_name
+from sparkvault_host.log_driver import awslogs, flushed_soon, logs_endpoint
 
 MASTER_SERVICE = "spark-master"
 MASTER_LABEL = "sparkvault.master-url"
@@ -21,6 +23,13 @@ SECRET_LABEL = "sparkvault.secret"  # noqa: S105 - the name of a label
 
 #: Folder of a job that its driver writes event logs to (spark_constructs/tenant_roles.py lets it, and no other job).
 EVENT_LOGS = "eventlog"
+
+#: Counts after which Spark would give up whole executors and nodes, of a stage or of the application.
+_NEVER = [
+    (level, f"max{kind}")
+    for level in ("stage", "application")
+    for kind in ("FailedTasksPerExecutor", "FailedExecutorsPerNode")
+]
 
 _BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 
@@ -41,6 +50,12 @@ def surroundings(identity: HostIdentity, engine: EngineApi, given: Deployed, job
         "spark.executor.memory": str(desired.get("executor_memory") or "2g"),
         "spark.log.level": str(desired.get("log_level") or "WARN"),
         "spark.ui.showConsoleProgress": "false",
+        # A host whose disk is full, or that is sick otherwise, fails tasks faster than it is replaced: what failed
+        # twice there is tried elsewhere. No executor is given up for what its code does: only that task avoids it.
+        "spark.excludeOnFailure.enabled": "true",
+        "spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor": "2",
+        "spark.excludeOnFailure.task.maxTaskAttemptsPerNode": "2",
+        **{f"spark.excludeOnFailure.{level}.{most}": "1000000" for level, most in _NEVER},
         **{str(key): str(value) for key, value in (desired.get("spark_settings") or {}).items()},
     }
     return Surroundings(
@@ -49,8 +64,16 @@ def surroundings(identity: HostIdentity, engine: EngineApi, given: Deployed, job
         rpc_secret=rpc_secret(engine),
         settings=settings,
         forced=forced,
+        output=output(identity, engine, job_id),
         environment={"AWS_REGION": region, **client.environment()},
     )
+
+
+def output(identity: HostIdentity, engine: EngineApi, job_id: str) -> dict[str, Any]:
+    """Where the driver's output goes: its host's engine sends it, whatever becomes of the managers meanwhile."""
+    soon = flushed_soon(str(engine.get("/version").get("Version")))
+    where = (identity.log_group, identity.region, logs_endpoint())
+    return awslogs(*where, awslogs_stream=stream_name(job_id), max_buffer_size="16m", **soon)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,10 @@ DRIVER_PORT = 7078
 BLOCK_PORT = 7079
 UI_PORT = 4040
 
+#: Settings by which a task that failed on a host is tried on another one.
+EXCLUDE_ON_FAILURE = "spark.excludeOnFailure."
+ATTEMPTS_PER_NODE = f"{EXCLUDE_ON_FAILURE}task.maxTaskAttemptsPerNode"
+
 #: How often a supervised driver is started again.
 SUPERVISED_ATTEMPTS = 3
 
@@ -69,6 +73,8 @@ class Surroundings:
     """Settings for every job, which a person's own come after."""
     forced: Mapping[str, str]
     """Settings that come after a person's."""
+    output: Mapping[str, Any]
+    """Log driver of the driver's container: the job's stream in the cluster's log group."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables of the container; nothing secret."""
 
@@ -184,7 +190,8 @@ def job_service(
                 ]
             },
             "Networks": [{"Target": OVERLAY}],
-            "LogDriver": {"Name": "local", "Options": {"max-size": "50m", "max-file": "2"}},
+            # What somebody types and reads in a shell is for that terminal alone.
+            "LogDriver": {"Name": "local"} if terminal else dict(around.output),
         },
         "Mode": {"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}},
         "EndpointSpec": {"Mode": "dnsrr"},
@@ -202,7 +209,14 @@ def is_emptied(service: Mapping[str, Any]) -> bool:
 
 
 def _fitting(spec: Specification, settings: Mapping[str, str]) -> Mapping[str, str]:
-    """The cluster's settings; executors no larger than all that the job asks for, or it would never get one."""
+    """The cluster's settings, without those that this job's own would make Spark refuse or wait for ever.
+
+    Executors are no larger than all that the job asks for. A task that fails for good at its second failure has none
+    left for another host, and Spark does not start with both asked for.
+    """
+    failures = spec.settings.get("spark.task.maxFailures", "")
+    if failures.isdigit() and int(failures) <= int(settings.get(ATTEMPTS_PER_NODE, "0")):
+        settings = {name: value for name, value in settings.items() if not name.startswith(EXCLUDE_ON_FAILURE)}
     cores = "spark.executor.cores"
     total = spec.last("--total-executor-cores") or spec.settings.get("spark.cores.max") or ""
     if not total.isdigit() or not 1 <= int(total) < int(settings.get(cores, "0")):

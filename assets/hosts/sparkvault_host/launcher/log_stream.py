@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from sparkvault_host.aws_cli import AwsError, aws
-from sparkvault_host.launcher.service_log import Line
+
+#: Longest line that is passed on in one piece, in bytes (CloudWatch Logs takes 256 KiB with 26 bytes of overhead).
+MAX_LINE_BYTES = 200_000
 
 #: Limits of one PutLogEvents (CloudWatch Logs API reference).
 MAX_EVENTS = 10_000
@@ -13,12 +16,25 @@ MAX_BATCH_BYTES = 1_000_000
 EVENT_OVERHEAD_BYTES = 26
 
 
+def stream_name(job_id: str) -> str:
+    """Name of a job's stream."""
+    return f"jobs/{job_id}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line: nanoseconds since 1970 (UTC), and its text without the line end."""
+
+    at: int
+    text: str
+
+
 class LogStream:
     """``jobs/<id>`` in the log group. Methods raise AwsError."""
 
     def __init__(self, group: str, job_id: str) -> None:
         self._group = group
-        self._name = f"jobs/{job_id}"
+        self._name = stream_name(job_id)
         self._made = False
 
     def write(self, lines: list[Line]) -> None:

@@ -1,7 +1,7 @@
-"""Looks after the jobs that run: ships their output, keeps their records, and cleans up when they have ended.
+"""Looks after the jobs that run: keeps their records, and cleans up when they have ended.
 
 A loop over what the swarm has, with no memory that matters: it may be killed at any moment and goes on from what is in
-the swarm, the log stream and the bucket. It works on the leading manager alone.
+the swarm and the bucket. It works on the leading manager alone. Output is sent by the host of a job's driver.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
-from sparkvault_host.aws_cli import AwsError, aws
+from sparkvault_host.aws_cli import AwsError
 from sparkvault_host.engine_api import EngineApi, EngineError
 from sparkvault_host.identity import HostIdentity
 from sparkvault_host.launcher import event_logs, start
@@ -22,15 +22,12 @@ from sparkvault_host.launcher.job_service import (
     CANCEL_LABEL,
     GRACE_SECONDS,
     JOB_LABEL,
-    KIND_LABEL,
     SUPERVISE_LABEL,
     TENANT_LABEL,
     emptied,
     is_emptied,
 )
-from sparkvault_host.launcher.log_stream import LogStream
 from sparkvault_host.launcher.outcome import ENDED, Outcome, outcome
-from sparkvault_host.launcher.service_log import Line, read_log
 
 #: Pause between two looks, in seconds, with jobs and without any.
 BUSY_SECONDS = 1.0
@@ -62,10 +59,7 @@ CANCELLED = Outcome("cancelled", message="cancelled")
 class Watched:
     """What the watch remembers of one job, none of which it could not find out again."""
 
-    stream: LogStream
     tenant: str
-    shipped: int = 0
-    """Time of the last line that was shipped, in nanoseconds since 1970."""
     recorded: str = ""
     attempts: int = 0
     """How often its event log could not be copied."""
@@ -142,13 +136,10 @@ class Watch:
         job_id = labels[JOB_LABEL]
         watched = self._jobs.get(job_id)
         if watched is None:
-            watched = self._jobs[job_id] = self._begin(job_id, labels.get(TENANT_LABEL, ""))
+            watched = self._jobs[job_id] = Watched(labels.get(TENANT_LABEL, ""))
         tasks = self._engine.get("/tasks", filters={"service": [name]}) or []
-        # The tasks first, then the output: what an ended driver wrote is all there.
         found = outcome(tasks, supervise=labels.get(SUPERVISE_LABEL) == "true", down=down)
         ending = is_emptied(service["Spec"])
-        if labels.get(KIND_LABEL) != "shell" and tasks:
-            self._ship(name, watched, CANCELLED if ending else found)
         if ending:
             watched.told_to_end = self._clock() if watched.told_to_end is None else watched.told_to_end
             late = self._clock() - watched.told_to_end >= ENDING_SECONDS
@@ -179,30 +170,6 @@ class Watch:
         self._engine.post(
             f"/services/{service['ID']}/update", emptied(service["Spec"]), version=service["Version"]["Index"]
         )
-
-    def _begin(self, job_id: str, tenant: str) -> Watched:
-        """Go on after the last line that is in the stream already."""
-        stream = LogStream(self._identity.log_group, job_id)
-        query = ("--log-group-name", self._identity.log_group, "--log-stream-name-prefix", f"jobs/{job_id}")
-        streams = (aws("logs", "describe-log-streams", *query) or {}).get("logStreams", [])
-        shipped = max((int(one.get("lastEventTimestamp") or 0) for one in streams), default=0)
-        # CloudWatch keeps milliseconds: the rest of that millisecond counts as shipped.
-        return Watched(stream, tenant, shipped=shipped * 10**6 + 999_999 if shipped else 0)
-
-    def _ship(self, name: str, watched: Watched, found: Outcome) -> None:
-        if found.state == "submitted":
-            return
-        try:
-            lines: list[Line] = read_log(self._engine, name, watched.shipped)
-        except EngineError as error:
-            # A host that is gone takes its output along; the job's end is recorded all the same.
-            if not found.ended:
-                raise
-            say(f"{name}: the rest of its output is lost: {error}")
-            return
-        if lines:
-            watched.stream.write(lines)
-            watched.shipped = lines[-1].at
 
     def _finish(self, service_id: str, job_id: str, watched: Watched) -> None:
         """Its driver is gone and its end on record: killed in between, the next look does it again."""
