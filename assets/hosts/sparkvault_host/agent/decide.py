@@ -424,7 +424,9 @@ def _rotate(snapshot: Snapshot, swarm: Swarm) -> Iterator[Action]:
     if not asked and not changed:
         return
     if not asked:
-        age = snapshot.now - float(swarm.labels.get(ROTATED_AT) or 0.0)
+        # The first hosts are on the way with the very first token.
+        rotated_at = swarm.labels.get(ROTATED_AT)
+        age = snapshot.now - float(rotated_at) if rotated_at else _age(swarm)
         if any(missing(role, snapshot, swarm) for role in (MANAGER, WORKER)) and age < ROTATION_PATIENCE:
             return
     labels = {**swarm.labels, ROTATED_FOR: mark, ROTATED_AT: str(int(snapshot.now))}
@@ -434,6 +436,11 @@ def _rotate(snapshot: Snapshot, swarm: Swarm) -> Iterator[Action]:
         if name not in [each for each, _ in swarm.secrets]:
             yield CreateSecret(name)
     yield RotateTokens(swarm.version, {**labels, ROTATION_DONE: wanted})
+
+
+def _age(swarm: Swarm) -> float:
+    """Seconds since the first of its nodes came."""
+    return max((node.age_seconds for node in swarm.nodes), default=0.0)
 
 
 def _provide(snapshot: Snapshot, swarm: Swarm) -> Iterator[Action]:
