@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from emulation.aws import EmbeddedAws, bootstrap
-from emulation.ec2 import EmulatedEc2
+from emulation.ec2 import EmulatedEc2, HostError
 from emulation.engine import Engine
 from spark_constructs.naming import bucket_name
 from tests.cluster.deployed import CONFIGURATION, ROOT, DeployedCluster
@@ -19,6 +19,28 @@ from tests.support.docker_engine import leased_engine
 
 #: Size of a host's data volume, so that one can be filled: images take some 2.5 GiB.
 DISK_MIB = 8192
+
+#: Lines of its agent's journal that each host shows when a test fails: hosts are gone when anybody looks.
+JOURNAL_LINES = 60
+
+RUNNING_EC2 = pytest.StashKey[EmulatedEc2]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What hosts did last goes with the report of a test that failed on them."""
+    report = yield
+    ec2 = item.session.stash.get(RUNNING_EC2, None)
+    if report.failed and ec2 is not None:
+        for host in ec2.hosts():
+            try:
+                said = host.journal("sparkvault-agent.service", JOURNAL_LINES)
+            except HostError as error:
+                said = str(error)
+            report.sections.append((f"agent of {host.role} {host.instance_id} {host.address}", said))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +50,14 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def emulated(engine: Engine) -> Iterator[tuple[EmbeddedAws, EmulatedEc2]]:
+def emulated(request: pytest.FixtureRequest, engine: Engine) -> Iterator[tuple[EmbeddedAws, EmulatedEc2]]:
     """An account whose instances come to life; nothing is deployed in it."""
     with EmbeddedAws(hosts="external") as aws:
         bootstrap(aws, [ROOT / "node_modules" / ".bin" / "cdk"])
         with EmulatedEc2(aws, engine, disk_mib=DISK_MIB) as ec2:
+            request.session.stash[RUNNING_EC2] = ec2
             yield aws, ec2
+            del request.session.stash[RUNNING_EC2]
 
 
 @pytest.fixture(scope="session")

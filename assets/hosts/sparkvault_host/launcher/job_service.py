@@ -173,7 +173,8 @@ def job_service(
             "Resources": {
                 "Limits": {
                     "MemoryBytes": driver_memory_mib(spec) * _MIB,
-                    "NanoCPUs": driver_cores(spec) * 10**9,
+                    # One more than it computes with: its JVM compiles and collects beside, as Python does.
+                    "NanoCPUs": (driver_cores(spec) + 1) * 10**9,
                     "Pids": 4096,
                 },
             },
