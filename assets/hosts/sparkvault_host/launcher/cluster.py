@@ -13,7 +13,12 @@ from sparkvault_host.broker import client
 from sparkvault_host.engine_api import EngineApi
 from sparkvault_host.identity import HostIdentity
 from sparkvault_host.launcher.errors import LauncherError
-from sparkvault_host.launcher.job_service import Reference, Surroundings
+from sparkvault_host.launcher.job_service import (
+    ATTEMPTS_PER_NODE,
+    EXCLUDE_ON_FAILURE,
+    Reference,
+    Surroundings,
+)
 from sparkvault_host.launcher.log_stream import stream_name
 from sparkvault_host.log_driver import awslogs, flushed_soon, logs_endpoint
 
@@ -24,11 +29,11 @@ SECRET_LABEL = "sparkvault.secret"  # noqa: S105 - the name of a label
 #: Folder of a job that its driver writes event logs to (spark_constructs/tenant_roles.py lets it, and no other job).
 EVENT_LOGS = "eventlog"
 
-#: Counts after which Spark would give up whole executors and nodes, of a stage or of the application.
-_NEVER = [
-    (level, f"max{kind}")
+#: Counts of failures after which Spark would give up whole executors and nodes, of a stage or of the application.
+_NEVER_EXCLUDED = [
+    f"{EXCLUDE_ON_FAILURE}{level}.max{what}"
     for level in ("stage", "application")
-    for kind in ("FailedTasksPerExecutor", "FailedExecutorsPerNode")
+    for what in ("FailedTasksPerExecutor", "FailedExecutorsPerNode")
 ]
 
 _BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
@@ -52,10 +57,10 @@ def surroundings(identity: HostIdentity, engine: EngineApi, given: Deployed, job
         "spark.ui.showConsoleProgress": "false",
         # A host whose disk is full, or that is sick otherwise, fails tasks faster than it is replaced: what failed
         # twice there is tried elsewhere. No executor is given up for what its code does: only that task avoids it.
-        "spark.excludeOnFailure.enabled": "true",
-        "spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor": "2",
-        "spark.excludeOnFailure.task.maxTaskAttemptsPerNode": "2",
-        **{f"spark.excludeOnFailure.{level}.{most}": "1000000" for level, most in _NEVER},
+        f"{EXCLUDE_ON_FAILURE}enabled": "true",
+        f"{EXCLUDE_ON_FAILURE}task.maxTaskAttemptsPerExecutor": "2",
+        ATTEMPTS_PER_NODE: "2",
+        **dict.fromkeys(_NEVER_EXCLUDED, "1000000"),
         **{str(key): str(value) for key, value in (desired.get("spark_settings") or {}).items()},
     }
     return Surroundings(
