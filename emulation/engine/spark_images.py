@@ -30,7 +30,7 @@ def ensure(
     log = home.root / f"build-{name}.log"
     made = _one_at_a_time(home, lambda: spark_images.ensure(name, program, log, progress))
     engine = client()
-    _remove(engine, spark_images.REPOSITORY.format(name=name), keep=1 + _KEPT)
+    remove_images(engine, spark_images.REPOSITORY.format(name=name), keep=1 + _KEPT)
     engine.close()
     return made
 
@@ -56,11 +56,11 @@ def _one_at_a_time(home: EngineHome, build: Callable[[], _T]) -> _T:
 
 def forget_all(client: docker.DockerClient) -> None:
     """Remove all of them: they stand on a base that there is no more."""
-    _remove(client, spark_images.REPOSITORY.format(name="*"), keep=0)
+    remove_images(client, spark_images.REPOSITORY.format(name="*"), keep=0)
 
 
-def _remove(engine: docker.DockerClient, repository: str, keep: int) -> None:
-    """Leave the newest; those that containers use stay in any case."""
+def remove_images(engine: docker.DockerClient, repository: str, keep: int) -> None:
+    """Leave the newest; those that containers or other images stand on stay in any case."""
     images = engine.images.list(filters={"reference": repository})
     for image in sorted(images, key=lambda one: str(one.attrs["Created"]), reverse=True)[keep:]:
         for tag in image.tags:

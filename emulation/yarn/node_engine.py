@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from assets.yarn.sparkvault_yarn import render
 from emulation.engine import Engine
 from emulation.engine.capability import find
+from emulation.engine.spark_images import remove_images
 from emulation.yarn import downloads
 from emulation.yarn.errors import YarnEmulationError
 
@@ -122,8 +123,7 @@ class NodeEngine:
             ipam=docker.types.IPAMConfig(pool_configs=[docker.types.IPAMPool(subnet=SUBNET, gateway=GATEWAY)]),
         )
         if not [one for one in client.images.list() if image in one.tags]:
-            for old in client.images.list(name=image.split(":")[0]):
-                client.images.remove(str(old.id), force=True)
+            remove_images(client, image.split(":")[0], keep=0)
             copy = subprocess.run(
                 ["sh", "-c", 'docker -H "$1" save "$3" | docker -H "$2" load', "sh",
                  f"unix://{images.socket}", f"unix://{self.socket}", image],
