@@ -87,6 +87,14 @@ def aws(
     raise AssertionError("not reached: the last attempt returns or raises")
 
 
+def other_endpoint(service: str) -> str:
+    """Another address of a service than AWS's own, where this host was given one; else empty.
+
+    ``service``: as its variable ends (``S3``, ``CLOUDWATCH_LOGS``; AWS SDK reference, "Service-specific endpoints").
+    """
+    return os.environ.get(f"AWS_ENDPOINT_URL_{service}") or os.environ.get("AWS_ENDPOINT_URL", "")
+
+
 def _once(call: str, arguments: tuple[str, ...], secret_input: Mapping[str, Any] | None, timeout_seconds: float) -> Any:
     command = ["aws", *arguments, "--output", "json", "--cli-connect-timeout", "5", "--cli-read-timeout", "20"]
     environment = {"AWS_RETRY_MODE": "standard", "AWS_MAX_ATTEMPTS": "2", **os.environ, "AWS_PAGER": ""}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
+
+#: What `other_endpoint` calls CloudWatch Logs.
+LOGS = "CLOUDWATCH_LOGS"
 
 #: Engines from this one on can be told how soon they send a line; older ones take up to five seconds.
 _FLUSHES = 23
@@ -27,11 +29,6 @@ def awslogs(group: str, region: str, endpoint: str, **options: str) -> dict[str,
     if endpoint:
         given["awslogs-endpoint"] = endpoint
     return {"Name": "awslogs", "Options": given}
-
-
-def logs_endpoint() -> str:
-    """Another address of CloudWatch Logs, where the host was given one."""
-    return os.environ.get("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS") or os.environ.get("AWS_ENDPOINT_URL", "")
 
 
 def flushed_soon(engine_version: str) -> dict[str, str]:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from sparkvault_host.launcher.bucket import JobBucket
 from sparkvault_host.launcher.cluster import s3_settings
-from sparkvault_host.launcher.errors import LauncherError, RefusedSpecificationError
-from sparkvault_host.launcher.outcome import ENDED
+from sparkvault_host.launcher.errors import RefusedSpecificationError
 from sparkvault_host.launcher.rules import Rules
 from sparkvault_host.launcher.specification import FILES_FOLDER, Specification, read_specification
 
@@ -36,11 +35,7 @@ def submit(job_id: str, tenant: str, master: Master, rules: Rules) -> None:
     bucket = JobBucket(master.job_bucket)
     given = bucket.submitted(job_id)
     record = given.record
-    if record is not None and record.get("state") in ENDED:
-        raise LauncherError(f"job {job_id} has ended already; an id is used once")
-    if given.tenant != tenant:
-        # Nothing is recorded: the record is not this tenant's to change.
-        raise RefusedSpecificationError("the whole", f"not put by a submitter of tenant {tenant}")
+    given.check(job_id, tenant)
     try:
         spec = checked(given.specification, job_id, tenant, master, rules)
     except RefusedSpecificationError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import calendar
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,10 +43,10 @@ from sparkvault_host.agent.model import (
 from sparkvault_host.agent.parameters import ParameterError, read_join_data, read_wanted
 from sparkvault_host.agent.records import Records
 from sparkvault_host.agent.services import NETWORK
-from sparkvault_host.aws_cli import AwsError, aws
+from sparkvault_host.aws_cli import AwsError, aws, other_endpoint
 from sparkvault_host.engine_api import EngineApi, EngineError
 from sparkvault_host.identity import HostIdentity, Metadata, MetadataError, kernel_has_esp
-from sparkvault_host.log_driver import logs_endpoint
+from sparkvault_host.log_driver import LOGS
 
 #: Seconds that an answer of AWS is good for: while the host is not settled, and once it is.
 RESTLESS_SECONDS, SETTLED_SECONDS = 2.0, 10.0
@@ -178,8 +177,8 @@ class Observer:
             encrypted_overlay=kernel_has_esp(),
             log_group=identity.log_group,
             log_region=identity.region,
-            log_endpoint=logs_endpoint(),
-            s3_endpoint=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", ""),
+            log_endpoint=other_endpoint(LOGS),
+            s3_endpoint=other_endpoint("S3"),
             job_bucket=identity.job_bucket,
         )
 

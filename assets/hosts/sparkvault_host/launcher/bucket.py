@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from sparkvault_host.aws_cli import AwsError, aws
-from sparkvault_host.launcher.errors import LauncherError
+from sparkvault_host.launcher.errors import LauncherError, RefusedSpecificationError
+from sparkvault_host.launcher.outcome import ENDED
 from sparkvault_host.launcher.specification import MAX_BYTES
 
 #: Tag of a job's objects: whose they are (spark_constructs.job_interface).
@@ -23,12 +24,22 @@ _JOB_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 
 @dataclass(frozen=True)
 class Submitted:
-    """What lies in the bucket of a job that shall start; nothing of it is checked."""
+    """What lies in the bucket of a job that shall start."""
 
     specification: bytes
     tenant: str | None
     """Whose submitter has put the specification; None where it has no tag."""
     record: dict[str, Any] | None
+
+    def check(self, job_id: str, tenant: str) -> None:
+        """Raise LauncherError for a job that has ended, RefusedSpecificationError for one of another tenant.
+
+        The specification itself is read afterwards. Neither is recorded: the record is not the caller's to change.
+        """
+        if self.record is not None and self.record.get("state") in ENDED:
+            raise LauncherError(f"job {job_id} has ended already; an id is used once")
+        if self.tenant != tenant:
+            raise RefusedSpecificationError("the whole", f"not put by a submitter of tenant {tenant}")
 
 
 class JobBucket:

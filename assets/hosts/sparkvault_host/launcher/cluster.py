@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from typing import Any
 
-from sparkvault_host.aws_cli import aws
+from sparkvault_host.aws_cli import aws, other_endpoint
 from sparkvault_host.broker import client
 from sparkvault_host.engine_api import EngineApi
 from sparkvault_host.identity import HostIdentity
@@ -20,7 +19,7 @@ from sparkvault_host.launcher.job_service import (
     Surroundings,
 )
 from sparkvault_host.launcher.log_stream import stream_name
-from sparkvault_host.log_driver import awslogs, flushed_soon, logs_endpoint
+from sparkvault_host.log_driver import LOGS, awslogs, flushed_soon
 
 MASTER_SERVICE = "spark-master"
 MASTER_LABEL = "sparkvault.master-url"
@@ -77,7 +76,7 @@ def surroundings(identity: HostIdentity, engine: EngineApi, given: Deployed, job
 def output(identity: HostIdentity, engine: EngineApi, job_id: str) -> dict[str, Any]:
     """Where the driver's output goes: its host's engine sends it, whatever becomes of the managers meanwhile."""
     soon = flushed_soon(str(engine.get("/version").get("Version")))
-    where = (identity.log_group, identity.region, logs_endpoint())
+    where = (identity.log_group, identity.region, other_endpoint(LOGS))
     return awslogs(*where, awslogs_stream=stream_name(job_id), max_buffer_size="16m", **soon)
 
 
@@ -136,14 +135,9 @@ def event_log(identity: HostIdentity, job_id: str) -> str:
 
 def s3_settings(region: str) -> dict[str, str]:
     """Where jobs find S3."""
-    found, endpoint = {"spark.hadoop.fs.s3a.endpoint.region": region}, s3_endpoint()
+    found, endpoint = {"spark.hadoop.fs.s3a.endpoint.region": region}, other_endpoint("S3")
     if endpoint:
         found["spark.hadoop.fs.s3a.endpoint"] = endpoint
         found["spark.hadoop.fs.s3a.path.style.access"] = "true"
         found["spark.hadoop.fs.s3a.connection.ssl.enabled"] = "true" if endpoint.startswith("https:") else "false"
     return found
-
-
-def s3_endpoint() -> str:
-    """Another address of S3, where the host was given one; empty on AWS, where SDKs know it."""
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sparkvault_host.agent.registry import registry_auth
+from sparkvault_host.aws_cli import other_endpoint
 from sparkvault_host.broker import client
 from sparkvault_host.engine_api import EngineApi, EngineError
 from sparkvault_host.identity import HostIdentity
@@ -26,7 +27,6 @@ from sparkvault_host.launcher.job_service import (
     service_name,
     spark_command,
 )
-from sparkvault_host.launcher.outcome import ENDED
 from sparkvault_host.launcher.rules import Rules
 from sparkvault_host.launcher.specification import Specification, read_specification
 
@@ -49,11 +49,7 @@ def submit(job_id: str, tenant: str, identity: HostIdentity, engine: EngineApi, 
         submitted = bucket.submitted(job_id)
         given, login = deployment.result()
     record = submitted.record
-    if record is not None and record.get("state") in ENDED:
-        raise LauncherError(f"job {job_id} has ended already; an id is used once")
-    if submitted.tenant != tenant:
-        # Nothing is recorded: the record is not this tenant's to change.
-        raise RefusedSpecificationError("the whole", f"not put by a submitter of tenant {tenant}")
+    submitted.check(job_id, tenant)
     try:
         spec = read_specification(submitted.specification, job_id, cluster.tenants(given.desired) & {tenant}, rules)
         around = cluster.surroundings(identity, engine, given, job_id)
@@ -104,7 +100,7 @@ def launch_content(spec: Specification, command: list[str], identity: HostIdenti
             "arguments": list(spec.arguments),
             "command": command,
             "region": identity.region,
-            "endpoint": cluster.s3_endpoint(),
+            "endpoint": other_endpoint("S3"),
             "place": f"{identity.job_bucket}/jobs/{spec.id}/files",
             "event_log": cluster.event_log(identity, spec.id),
             "files": [{"name": one.name, "size": one.size, "sha256": one.sha256} for one in spec.files],
