@@ -286,3 +286,33 @@ def test_a_paused_update_goes_on_once_all_its_tasks_run_again() -> None:
 
     assert updated(0.0) == updated(20.0) == []
     assert updated(40.0) == ["spark-master"]
+
+
+def test_the_first_token_stays_until_the_first_hosts_are_there() -> None:
+    """A host on the way with a token that was replaced is refused by Docker after ten seconds only."""
+    manager = Instance("i-m1", "10.0.0.1", MANAGER, True, "InService")
+    worker = Instance("i-w1", "10.0.0.2", WORKER, True, "InService")
+
+    def rotates(age_seconds: float, *joined: Instance) -> bool:
+        members = tuple(
+            Node(f"n{number}", 1, one.address, one.role, "ready", "active", {}, 2, 8192, age_seconds)
+            for number, one in enumerate(joined, start=1)
+        )
+        snapshot = Snapshot(
+            now=1_000_000,
+            role=MANAGER,
+            instance="i-m1",
+            address="10.0.0.1",
+            settings=Settings(),
+            engine=Engine("active", "n1", control=True, swarm_id="s", leads=True),
+            authority=Authority(1, "i-m1", "s"),
+            membership=Membership(1, "s"),
+            instances=(manager, worker),
+            swarm=Swarm("s", 1, {}, {}, nodes=members, network="net", secrets=(("spark-rpc-secret-1", "id"),)),
+        )
+        return any(isinstance(action, model.RotateTokens) for action in decide(snapshot))
+
+    assert not rotates(5.0, manager)
+    assert rotates(5.0, manager, worker)
+    # One that never comes does not keep it.
+    assert rotates(700.0, manager)
