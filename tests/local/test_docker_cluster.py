@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -22,7 +23,7 @@ from sparkvault.targets.local.cluster import LocalCluster
 from sparkvault.targets.local.docker_engine import LABEL, NETWORK
 from sparkvault.targets.local.folder import LocalFolder
 from sparkvault.targets.local.process_engine import ProcessEngine
-from sparkvault.targets.local.processes import marked
+from sparkvault.targets.local.processes import ProcessIdentity, marked, start_detached
 from sparkvault.targets.local.target import LocalTarget
 from tests.support.docker_engine import leased_engine
 from tests.support.local_cluster import APPLICATIONS, EXAMPLES, Finished, run, start, wait_until
@@ -150,6 +151,31 @@ def test_a_cancelled_job_leaves_no_container(containers: LocalTarget) -> None:
     assert len(of_the_cluster(containers)) == before + 1
     assert containers.cancel(job.id).state is JobState.CANCELLED
     assert len(of_the_cluster(containers, "--all")) == before
+
+
+def test_a_port_taken_at_the_last_moment_costs_a_job_nothing(
+    containers: LocalTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program listens on the driver's port between our look and the engine's."""
+    wrong_at_first = (
+        "import sys; from sparkvault.targets.local import supervise\n"
+        "look, first = supervise.free_port, [int(sys.argv.pop())]\n"
+        "supervise.free_port = lambda usual: first.pop() if first else look(usual)\n"
+        "supervise.main()\n"
+    )
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = str(other.getsockname()[1])
+
+        def start_supervisor(command: list[str], **how: Any) -> ProcessIdentity:
+            return start_detached([*command[:2], "-c", wrong_at_first, command[-1], taken], **how)
+
+        monkeypatch.setattr("sparkvault.targets.local.target.start_detached", start_supervisor)
+        finished = run(containers, APPLICATIONS / "exit_42.py", "kept")
+    assert finished.record.exit_code == 42, finished.output
+    assert f"port {taken} was taken meanwhile" in finished.output
+    assert finished.output.count("['kept']") == 1
 
 
 def test_the_history_server_shows_jobs_that_have_ended(containers: LocalTarget, word_count: Finished) -> None:

@@ -37,6 +37,15 @@ _CONF = "/opt/spark/conf"
 #: Where a job's files are for its driver: a path without spaces, which spark-shell's `-i` needs.
 JOB_FILES = Path("/opt/spark/work-dir/job")
 
+#: Stands for the port of a driver's web UI, chosen when the driver starts (`with_ui_port`). It is the same inside
+#: and outside, for the master's page links to the one inside.
+_UI_PORT = "{ui-port}"
+#: What `docker run` ends with where no container was started, and what it says where the port is another's.
+_NOT_STARTED = 125
+_PORT_TAKEN = ("address already in use", "port is already allocated")
+#: How often a driver is started while other programs take the ports it was to have.
+UI_PORT_TRIES = 5
+
 #: MiB that a container with a daemon may take: 512 of heap, the rest for code, threads, buffers and /tmp in memory.
 _DAEMON_MIB = 1024
 #: What executors take beside their heap, Python workers among it: this share of it, and at least that many MiB. Source:
@@ -225,32 +234,28 @@ class DockerEngine:
         del scratch, python
         return self._environment()
 
-    def driver_command(self, program: str, job: Path, name: str, ui_port: int, code: list[Path]) -> list[str]:
+    def driver_command(self, program: str, job: Path, name: str, code: list[Path]) -> list[str]:
         """What runs one of Spark's programs in the submit image, up to the program's own arguments.
 
-        ``job`` is the job's folder, ``code`` are folders of modules beside the application.
+        ``job`` is the job's folder, ``code`` are folders of modules beside the application. `with_ui_port` makes it
+        complete.
         """
         scratch = job / "scratch"
         give(job)
         more = [*_mount(job), *_mount(job / "files", str(JOB_FILES), read_only=True)]
-        more += [
-            "--env",
-            f"SPARK_LOCAL_DIRS={scratch}",
-            "--publish",
-            f"{LOOPBACK}:{ui_port}:{ui_port}",
-            "--interactive",
-        ]
-        return self._driver(program, name, more, [folder for folder in code if folder.is_dir()], ui_port)
+        more += ["--env", f"SPARK_LOCAL_DIRS={scratch}"]
+        return self._driver(program, name, more, [folder for folder in code if folder.is_dir()])
 
-    def shell_command(self, program: str, ui_port: int) -> list[str]:
-        """What runs a shell on this terminal, up to its own arguments."""
-        more = ["--interactive", "--publish", f"{LOOPBACK}:{ui_port}:{ui_port}"]
+    def shell_command(self, program: str) -> list[str]:
+        """What runs a shell on this terminal, up to its own arguments; `with_ui_port` makes it complete."""
+        more = []
         if sys.stdin.isatty():
             more += ["--tty", "--env", f"TERM={os.environ.get('TERM', 'xterm')}"]
         more += _mount(self.folder.history)
-        return self._driver(program, f"shell-{os.getpid()}", more, [], ui_port)
+        return self._driver(program, f"shell-{os.getpid()}", more, [])
 
-    def _driver(self, program: str, name: str, more: list[str], code: list[Path], ui_port: int) -> list[str]:
+    def _driver(self, program: str, name: str, more: list[str], code: list[Path]) -> list[str]:
+        more += ["--interactive", "--publish", f"{LOOPBACK}:{_UI_PORT}:{_UI_PORT}"]
         here = Path.cwd()
         mounted = [self.folder.warehouse, *map(Path, self.data)]
         if here.is_dir() and here != Path("/") and not any(here.is_relative_to(path) for path in mounted):
@@ -268,7 +273,7 @@ class DockerEngine:
         modes |= {"spark-shell": ["shell", "scala"], "spark-sql": ["shell", "sql"]}
         command = self._container(name, f"spark-driver-{name}"[:63], self.folder.driver_conf, *more)
         master = ["--env", f"SPARK_MASTER_URL={MASTER_URL}"]
-        return [*command, *master, self.images["submit"], *modes[program], "--conf", f"spark.ui.port={ui_port}"]
+        return [*command, *master, self.images["submit"], *modes[program], "--conf", f"spark.ui.port={_UI_PORT}"]
 
     # --- the client ------------------------------------------------------------------------------------------------
 
@@ -291,6 +296,16 @@ class DockerEngine:
                 f"the Docker engine did not answer `docker {arguments[0]}` within {_CLIENT_TIMEOUT_SECONDS} s",
                 "is it healthy? `docker info`",
             ) from error
+
+
+def with_ui_port(command: list[str], port: int) -> list[str]:
+    """What runs a driver or a shell, with its web UI on that port."""
+    return [part.replace(_UI_PORT, str(port)) for part in command]
+
+
+def lost_its_port(code: int, output: str) -> bool:
+    """Whether a container did not start since another program took its port before it could: nothing has run."""
+    return code == _NOT_STARTED and output.startswith("docker: ") and any(words in output for words in _PORT_TAKEN)
 
 
 def remove_container(program: str, name: str) -> None:

@@ -35,6 +35,9 @@ class Launch(BaseModel):
 
     local_folder: Path
     command: list[str]
+    """What runs the program, up to its own arguments; where it is a container, `with_ui_port` makes it complete."""
+    arguments: list[str]
+    """The program's own arguments."""
     folder: Path
     """The working folder of the driver: where `submit` was called."""
     python_path: str | None
@@ -46,7 +49,7 @@ class Launch(BaseModel):
     temporary: Path | None
     """A folder to be removed when the job has ended."""
     container: tuple[str, str] | None = None
-    """Where the driver is a container: the docker client, and the container's name; its web UI is on `ui_port`."""
+    """Where the driver is a container: the docker client, and the container's name."""
 
 
 @dataclass(frozen=True)

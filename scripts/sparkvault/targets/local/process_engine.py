@@ -152,11 +152,11 @@ class ProcessEngine:
     def container(self, name: str) -> None:
         """There are none."""
 
-    def driver_command(self, program: str, job: Path, name: str, ui_port: int, code: list[Path]) -> list[str]:
+    def driver_command(self, program: str, job: Path, name: str, code: list[Path]) -> list[str]:
         """What runs one of Spark's programs as a job's driver, up to the program's own arguments."""
         return [self.program(program)]
 
-    def shell_command(self, program: str, ui_port: int) -> list[str]:
+    def shell_command(self, program: str) -> list[str]:
         """What runs a shell on this terminal, up to its own arguments."""
         return [self.program(program)]
 

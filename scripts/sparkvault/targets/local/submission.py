@@ -15,7 +15,7 @@ from sparkvault.spark_submit import check_flags
 from sparkvault.targets.local.docker_engine import JOB_FILES, DockerEngine
 from sparkvault.targets.local.folder import unwritable
 from sparkvault.targets.local.job_folder import JobFolder, Launch
-from sparkvault.targets.local.ports import DRIVER_UI_PORT, free_port
+from sparkvault.targets.local.ports import DRIVER_UI_PORT
 from sparkvault.targets.local.process_engine import ProcessEngine
 
 ApplicationKind = Literal["python", "jar", "scala", "sql"]
@@ -67,21 +67,17 @@ class Submission:
                 program, rest = "spark-sql", ["-f", str(files / name), *self.spec.arguments]
             case "python" | "jar":
                 program, rest = "spark-submit", [str(files / name), *self.spec.arguments]
-        ui_port, container = self._ui_port, None
-        if isinstance(engine, DockerEngine):
-            # A port has to be given to a container before it looks for a free one itself.
-            ui_port = free_port(ui_port)
-            container = (engine.docker, engine.container(self.spec.id))
+        container = (engine.docker, engine.container(self.spec.id)) if isinstance(engine, DockerEngine) else None
         code = [self.application.path.parent, *map(Path, filter(None, os.getenv("PYTHONPATH", "").split(os.pathsep)))]
-        command = [*engine.driver_command(program, job.path, self.spec.id, ui_port, code), *flags, *rest]
         return Launch(
             local_folder=engine.folder.root,
-            command=command,
+            command=engine.driver_command(program, job.path, self.spec.id, code),
+            arguments=[*flags, *rest],
             folder=Path.cwd(),
             stdin=job.files / _INPUT if kind == "scala" else None,
             # Modules beside the application are found although it runs from a copy.
             python_path=os.pathsep.join(filter(None, (str(self.application.path.parent), os.getenv("PYTHONPATH")))),
-            ui_port=ui_port,
+            ui_port=self._ui_port,
             temporary=scripts.parent if scripts not in (job.files, JOB_FILES) else None,
             container=container,
         )

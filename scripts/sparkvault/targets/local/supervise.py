@@ -17,17 +17,20 @@ import psutil
 
 from sparkvault.errors import SparkvaultError
 from sparkvault.jobs import JobRecord, JobState
+from sparkvault.targets.local.docker_engine import UI_PORT_TRIES, lost_its_port, with_ui_port
 from sparkvault.targets.local.folder import LocalFolder, write_private
 from sparkvault.targets.local.job_folder import JobFolder, JobProcesses, Launch, link_history
 from sparkvault.targets.local.log_tail import reason_in
 from sparkvault.targets.local.master_ui import get_json
-from sparkvault.targets.local.ports import LOOPBACK
+from sparkvault.targets.local.ports import LOOPBACK, free_port
 from sparkvault.targets.local.processes import GRACE_SECONDS, ProcessIdentity, end_all, marked
 
 #: Seconds between two looks for the driver's web UI, until it is there.
 _LOOK_SECONDS = 0.5
 #: How many ports above its own Spark tries for the UI (`spark.port.maxRetries` of our drivers).
 _UI_PORTS = 65
+#: Characters of a driver's output in which the engine says why there is no container.
+_ENGINES_WORDS = 4096
 #: Shells report a death by signal N as 128 + N.
 _SIGNAL_BASE = 128
 
@@ -41,34 +44,55 @@ class Supervisor:
         self.folder = LocalFolder(self.launch.local_folder)
         self.record = job.read_record()
         self.cancelled = False
-        self.driver: subprocess.Popen[bytes] | None = None
+        self.ui_port = self.launch.ui_port
+        self.started_at = 0
+        """Where in the output file the driver's own output begins."""
 
     def run(self) -> None:
         """Start the driver, wait for it, put its end on record."""
         signal.signal(signal.SIGTERM, self._cancel)
         me = ProcessIdentity.of(os.getpid())
         self.job.write_processes(JobProcesses(supervisor=me))
-        try:
-            driver = self._start()
-        except OSError as error:
-            self._note(state=JobState.FAILED, finished_at=datetime.now(UTC), message=f"cannot start: {error}")
-            return
-        self.job.write_processes(JobProcesses(supervisor=me, driver=ProcessIdentity.of(driver.pid)))
-        self._note(state=JobState.RUNNING, started_at=datetime.now(UTC))
-        code = self._wait(driver)
+        for left in reversed(range(UI_PORT_TRIES)):
+            try:
+                driver = self._start()
+            except (OSError, SparkvaultError) as error:
+                self._note(state=JobState.FAILED, finished_at=datetime.now(UTC), message=f"cannot start: {error}")
+                return
+            self.job.write_processes(JobProcesses(supervisor=me, driver=ProcessIdentity.of(driver.pid)))
+            if self.record.state is not JobState.RUNNING:
+                self._note(state=JobState.RUNNING, started_at=datetime.now(UTC))
+            code = self._wait(driver)
+            if not (self.launch.container and left and not self.cancelled and self._lost_its_port(code)):
+                break
         end_all(marked(self.folder, self.record.id))
         self.job.remove_container()
         self._close(code)
+
+    def _lost_its_port(self, code: int) -> bool:
+        """Whether the driver's container has to be started again, on another port."""
+        with self.job.output.open("r+", encoding="utf-8", errors="replace") as output:
+            output.seek(self.started_at)
+            if lost := lost_its_port(code, output.read(_ENGINES_WORDS)):
+                output.seek(0, os.SEEK_END)
+                output.write(f"port {self.ui_port} was taken meanwhile: the driver's web UI gets another\n")
+        return lost
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         if self.launch.python_path:
             environment["PYTHONPATH"] = self.launch.python_path
+        command = self.launch.command
+        if self.launch.container:
+            # A port has to be given to a container before it looks for a free one itself.
+            self.ui_port = free_port(self.launch.ui_port)
+            command = with_ui_port(command, self.ui_port)
         stdin = os.open(self.launch.stdin or os.devnull, os.O_RDONLY)
         output = os.open(self.job.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.started_at = os.fstat(output).st_size
         try:
-            self.driver = subprocess.Popen(
-                self.launch.command,
+            return subprocess.Popen(
+                [*command, *self.launch.arguments],
                 cwd=self.launch.folder,
                 env=environment,
                 stdin=stdin,
@@ -79,7 +103,6 @@ class Supervisor:
         finally:
             os.close(stdin)
             os.close(output)
-        return self.driver
 
     def _wait(self, driver: subprocess.Popen[bytes]) -> int:
         """The exit code; on the way, where the web UI is, and the end of a job that was cancelled."""
@@ -100,7 +123,7 @@ class Supervisor:
 
     def _find_ui(self, driver_pid: int) -> None:
         if self.launch.container:
-            self._note_ui(self.launch.ui_port)
+            self._note_ui(self.ui_port)
             return
         try:
             driver = psutil.Process(driver_pid)
@@ -112,7 +135,7 @@ class Supervisor:
             ]
         except psutil.Error:
             return
-        first = self.launch.ui_port
+        first = self.ui_port
         for port in sorted({address.port for address in sockets if first <= address.port < first + _UI_PORTS}):
             if self._note_ui(port):
                 return

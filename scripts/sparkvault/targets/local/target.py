@@ -11,6 +11,7 @@ from sparkvault.spark_submit import check_flags
 from sparkvault.targets.interruption import run_on_terminal
 from sparkvault.targets.local import submission
 from sparkvault.targets.local.cluster import LocalCluster
+from sparkvault.targets.local.docker_engine import with_ui_port
 from sparkvault.targets.local.folder import LocalFolder, unwritable, write_private
 from sparkvault.targets.local.job_folder import JobProcesses
 from sparkvault.targets.local.log_tail import grow, tail
@@ -107,8 +108,8 @@ class LocalTarget:
         state = self.cluster.running()
         engine = self.cluster.engine(state)
         environment = engine.driver_environment(self.folder.scratch, sys.executable)
-        command = [*engine.shell_command(_SHELLS[language], free_port(DRIVER_UI_PORT)), *spark_arguments]
-        return run_on_terminal(command, environment)
+        command = with_ui_port(engine.shell_command(_SHELLS[language]), free_port(DRIVER_UI_PORT))
+        return run_on_terminal([*command, *spark_arguments], environment)
 
     def ui(self, which: UiName) -> str:
         """Address at which that web UI can be opened from this machine. Raises NotAvailable."""
