@@ -100,7 +100,8 @@ class HostRole(Construct):
             self._own_group(),
         ]
         if self._props.kind == "manager":
-            return [*common, *self._write_join_data(), see_hosts(), self._let_dead_workers_go(), *self.jobs()]
+            dead_workers = let_dead_hosts_go(self, auto_scaling_group_name(self._props.cluster, "workers"))
+            return [*common, *self._write_join_data(), see_hosts(), dead_workers, *self.jobs()]
         return [*common, *self._read_join_data()] if self._props.kind == "worker" else common
 
     def _systems_manager(self) -> list[Permission]:
@@ -176,20 +177,6 @@ class HostRole(Construct):
                 stack.format_arn(
                     service="autoscaling",
                     resource=f"autoScalingGroup:*:autoScalingGroupName/{self._props.group_name}",
-                ),
-            ),
-            wildcard="The group is named exactly; the wildcard stands for the id that EC2 puts into its ARN.",
-        )
-
-    def _let_dead_workers_go(self) -> Permission:
-        """A worker that has died cannot complete its own hook; who leads the swarm sees that it is gone."""
-        group = auto_scaling_group_name(self._props.cluster, "workers")
-        return Permission(
-            "DeadWorkers",
-            ("autoscaling:CompleteLifecycleAction",),
-            (
-                Stack.of(self).format_arn(
-                    service="autoscaling", resource=f"autoScalingGroup:*:autoScalingGroupName/{group}"
                 ),
             ),
             wildcard="The group is named exactly; the wildcard stands for the id that EC2 puts into its ARN.",
@@ -288,4 +275,18 @@ def see_hosts() -> Permission:
         ),
         ("*",),
         wildcard=NO_RESOURCE,
+    )
+
+
+def let_dead_hosts_go(scope: Construct, group: str) -> Permission:
+    """A host that has died cannot complete its own hook; who leads the cluster sees that it is gone."""
+    return Permission(
+        "DeadHosts",
+        ("autoscaling:CompleteLifecycleAction",),
+        (
+            Stack.of(scope).format_arn(
+                service="autoscaling", resource=f"autoScalingGroup:*:autoScalingGroupName/{group}"
+            ),
+        ),
+        wildcard="The group is named exactly; the wildcard stands for the id that EC2 puts into its ARN.",
     )

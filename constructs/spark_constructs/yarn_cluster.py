@@ -19,7 +19,7 @@ from constructs import Construct, IDependable
 from spark_constructs.host_group import HostDisks, HostGroup, HostGroupProps
 from spark_constructs.host_group_guards import known_types
 from spark_constructs.host_notifications import HostNotifications, HostNotificationsProps
-from spark_constructs.host_role import see_hosts
+from spark_constructs.host_role import let_dead_hosts_go, see_hosts
 from spark_constructs.host_user_data import BUNDLE_EXCLUDED, host_bundle
 from spark_constructs.instance_types import Architecture
 from spark_constructs.naming import auto_scaling_group_name, parameter_name
@@ -280,6 +280,7 @@ class YarnCluster(Construct):
         self.master.role.add(
             *self.master.role.jobs(),
             see_hosts(),
+            let_dead_hosts_go(self, auto_scaling_group_name(self._props.cluster, "yarn-nodes")),
             Permission("WhoIsMaster", ("ssm:PutParameter",), (self._parameter("master"),)),
             Permission(
                 "Realm",

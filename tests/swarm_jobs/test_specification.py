@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from spark_constructs.spark_settings import refused_settings, rules_as_data
 from sparkvault.targets.swarm import host_rules
+from sparkvault_host.launcher import sick_hosts
 from sparkvault_host.launcher.errors import RefusedSpecificationError
 from sparkvault_host.launcher.job_service import (
-    ATTEMPTS_PER_NODE,
-    EXCLUDE_ON_FAILURE,
     Reference,
     Surroundings,
     job_service,
@@ -192,6 +191,6 @@ def test_an_engine_that_can_sends_lines_within_a_second(version: str, soon: bool
 
 @pytest.mark.parametrize(("failures", "kept"), [("1", False), ("2", False), ("3", True), ("8", True)])
 def test_a_job_that_tries_tasks_too_seldom_for_another_host_is_not_refused_by_spark(failures: str, kept: bool) -> None:
-    around = replace(AROUND, settings={EXCLUDE_ON_FAILURE + "enabled": "true", ATTEMPTS_PER_NODE: "2"})
+    around = replace(AROUND, settings=sick_hosts.SETTINGS)
     spec = read(changed("job.spark_arguments", ["--conf", f"spark.task.maxFailures={failures}"]))
-    assert (f"{EXCLUDE_ON_FAILURE}enabled=true" in spark_command(spec, around)) == kept
+    assert any(word.startswith("spark.excludeOnFailure.") for word in spark_command(spec, around)) == kept

@@ -1,13 +1,16 @@
 """What a YARN host does when Auto Scaling takes it, and what the master does about it."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from assets.yarn.sparkvault_yarn import executors, hadoop_settings, master_host, node_host, places
+from assets.yarn.sparkvault_yarn import cluster_status, executors, hadoop_settings, master_host, node_host, places
 from assets.yarn.sparkvault_yarn.host_settings import YarnFile
+from assets.yarn.sparkvault_yarn.master import Master
+from sparkvault_host import lifecycle
 from sparkvault_host.engine_api import EngineApi
 from sparkvault_host.identity import HostIdentity, Metadata
 
@@ -32,7 +35,7 @@ class System:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.nodemanager, self.now, self.stopped, self.calls, self.told = "active", 0.0, [], [], []
         monkeypatch.setattr(hadoop_settings, "run", self.run)
-        monkeypatch.setattr(node_host, "aws", lambda *words: self.calls.append(words))
+        monkeypatch.setattr(lifecycle, "aws", lambda *words: self.calls.append(words))
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
     stopped: list[str]
@@ -132,3 +135,20 @@ def test_containers_of_a_node_that_is_gone_are_given_up_at_once_and_its_name_is_
     master._let_go(set(), {"ip-10-0-0-9.internal"})
     assert asked[0] == ["rmadmin", "-refreshNodes", "ip-10-0-0-9.internal"]
     assert asked[1][-1] == "-server"
+
+
+@pytest.mark.parametrize(("state", "completed"), [("LOST", ["i-0b"]), ("DECOMMISSIONING", []), ("RUNNING", [])])
+def test_the_hook_of_a_host_that_died_is_completed_by_the_master(
+    monkeypatch: pytest.MonkeyPatch, system: System, state: str, completed: list[str]
+) -> None:
+    """Nobody on it can; one that still drains is let alone, and so are hosts that Auto Scaling does not hold."""
+    reported = [{"host": "ip-10-0-0-9.internal", "state": state}, {"host": "ip-10-0-0-8.internal", "state": "LOST"}]
+    monkeypatch.setattr(cluster_status, "nodes", lambda _: reported)
+    monkeypatch.setattr(Master, "read", lambda: None)
+    identity = replace(IDENTITY, group="hadoop-yarn-masters", drain_hook="hadoop-yarn-masters-drain")
+    master = master_host.MasterHost(identity, About(), FILE)
+    master._let_the_dead_go(IDENTITY.group, {"i-0b": "ip-10-0-0-9.internal"})
+    assert [call[call.index("--instance-id") + 1] for call in system.calls] == completed
+    for call in system.calls:
+        assert call[call.index("--auto-scaling-group-name") + 1] == IDENTITY.group
+        assert call[call.index("--lifecycle-hook-name") + 1] == f"{IDENTITY.group}-drain"

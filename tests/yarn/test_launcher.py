@@ -88,6 +88,13 @@ def test_driver_and_blocks_listen_where_the_security_groups_let_them(master: Mas
     assert "spark.decommission.enabled=true" in words
 
 
+@pytest.mark.parametrize(("failures", "kept"), [("2", False), ("4", True)])
+def test_what_failed_twice_on_a_node_is_tried_on_another(master: Master, failures: str, kept: bool) -> None:
+    """Unless the job lets no task fail more often: Spark refuses both."""
+    words = command(specification(spark_arguments=["--conf", f"spark.task.maxFailures={failures}"]), master)
+    assert ("spark.excludeOnFailure.enabled=true" in words) == kept
+
+
 def test_files_are_the_jobs_own_on_the_master(master: Master) -> None:
     words = command(specification(spark_arguments=["--py-files", "files/a.py"]), master)
     assert words[words.index("--py-files") + 1] == "/jobs/home/files/a.py"

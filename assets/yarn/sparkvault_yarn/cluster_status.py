@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from typing import Any
 
 from .errors import YarnHostError
 from .master import Master
@@ -13,8 +14,8 @@ _SECONDS = 120
 _NODE = re.compile(r"^\s*(?P<host>[\w.-]+):\d+\s+(?P<state>[A-Z_]+)\s+\S+\s+(?P<containers>\d+)", re.M)
 
 
-def report(master: Master) -> str:
-    """Nodes with their states and containers, as ResourceManager knows them. Raises YarnHostError."""
+def nodes(master: Master) -> list[dict[str, Any]]:
+    """Host, state and number of containers of each node, as ResourceManager knows them. Raises YarnHostError."""
     environment = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "JAVA_HOME": str(master.java),
@@ -35,8 +36,12 @@ def report(master: Master) -> str:
         raise YarnHostError(f"ResourceManager does not answer: {error}") from error
     if done.returncode:
         raise YarnHostError(f"ResourceManager does not answer: {done.stderr.strip()[-300:]}")
-    nodes = [
+    return [
         {"host": found["host"], "state": found["state"], "containers": int(found["containers"])}
         for found in _NODE.finditer(done.stdout)
     ]
-    return json.dumps({"nodes": nodes, "tenants": sorted(master.tenants)}, separators=(",", ":"))
+
+
+def report(master: Master) -> str:
+    """The nodes, and the tenants. Raises YarnHostError."""
+    return json.dumps({"nodes": nodes(master), "tenants": sorted(master.tenants)}, separators=(",", ":"))

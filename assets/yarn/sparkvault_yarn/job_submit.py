@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from sparkvault_host.launcher import sick_hosts
 from sparkvault_host.launcher.bucket import JobBucket
 from sparkvault_host.launcher.cluster import s3_settings
 from sparkvault_host.launcher.errors import RefusedSpecificationError
@@ -81,7 +82,9 @@ def checked(content: bytes, job_id: str, tenant: str, master: Master, rules: Rul
 def spark_command(spec: Specification, tenant: str, home: Path, s3: Mapping[str, str]) -> list[str]:
     """spark-submit's words; what is ours comes last, so that it counts. ``s3``: settings by which jobs find it."""
     folder = str(home / "files")
-    words = []
+    words = [
+        word for pair in sick_hosts.fitting(spec, sick_hosts.SETTINGS).items() for word in ("--conf", "=".join(pair))
+    ]
     for flag, value in spec.flags:
         if flag in _OURS:
             continue

@@ -15,11 +15,13 @@ from sparkvault_host.agent.registry import pull
 from sparkvault_host.aws_cli import aws
 from sparkvault_host.engine_api import EngineApi
 from sparkvault_host.identity import HostIdentity, Metadata
+from sparkvault_host.lifecycle import complete_hook
 
-from . import hadoop_settings, host_settings, keytab_secrets, places
+from . import cluster_status, hadoop_settings, host_settings, keytab_secrets, places
 from .archives import install
 from .errors import YarnHostError
 from .host_settings import Wanted, YarnFile
+from .master import Master
 from .realm import Realm, client_configuration
 from .render import write
 
@@ -33,6 +35,10 @@ TICKET_SECONDS = 3600.0
 _COUNTED = ("Pending", "Pending:Wait", "Pending:Proceed", "InService")
 #: And those in which it is about to end: it keeps its keytabs as long as containers run on it.
 _LEAVING = ("Terminating", "Terminating:Wait", "Terminating:Proceed")
+#: The state in which Auto Scaling waits until somebody says that the host has nothing left to do.
+_HELD = "Terminating:Wait"
+#: ResourceManager has not heard of a node for `yarn.nm.liveness-monitor.expiry-interval-ms`.
+_LOST = "LOST"
 #: Share of the time to drain that containers may take to end; the rest is for the host's own daemons.
 _CONTAINERS_SHARE = 0.75
 
@@ -92,18 +98,21 @@ class MasterHost:
         members = self._members(given)
         gone = {instance: self._known[instance] for instance in set(self._known) - set(members)}
         hosts = {host for host, _ in members.values()}
-        self._let_go({host for host, leaving in members.values() if leaving}, set(gone.values()) - hosts)
+        self._let_go({host for host, state in members.values() if state in _LEAVING}, set(gone.values()) - hosts)
+        self._let_the_dead_go(
+            given.nodes_group, {instance: host for instance, (host, state) in members.items() if state == _HELD}
+        )
         changed = bool(gone)
         for instance, host in gone.items():
             if host not in hosts:
                 keytab_secrets.forget(realm, host)
             keytab_secrets.withdraw(given, instance)
             del self._known[instance]
-        for instance, (host, leaving) in members.items():
+        for instance, (host, state) in members.items():
             if self._known.get(instance) == host:
                 continue
             # New keys end the old ones: a node that has its keytabs keeps them when this agent or its host is new.
-            if not (leaving or keytab_secrets.are_there(given, realm, instance, host)):
+            if not (state in _LEAVING or keytab_secrets.are_there(given, realm, instance, host)):
                 keytab_secrets.publish(given, realm, instance, host)
                 changed = True
             self._known[instance] = host
@@ -123,6 +132,16 @@ class MasterHost:
         if _write_hosts(leaving) or gone:
             seconds = str(int(self._identity.drain_timeout_seconds * _CONTAINERS_SHARE))
             self._as("yarn", "rm", [*refresh, "-g", seconds, "-server"])
+
+    def _let_the_dead_go(self, group: str, held: Mapping[str, str]) -> None:
+        """A host that has died cannot complete its own hook, and until that is over nothing replaces it."""
+        if not held:
+            return
+        lost = {node["host"] for node in cluster_status.nodes(Master.read()) if node["state"] == _LOST}
+        for instance, host in held.items():
+            if host in lost:
+                print(f"sparkvault: {host} is lost: {instance} may end", flush=True)
+                complete_hook(self._identity, group, instance)
 
     def _apply(self, given: Wanted, realm: Realm) -> None:
         """A deployment changed tenants, shares or sizes: new queues and users, without a restart."""
@@ -256,8 +275,8 @@ class MasterHost:
             hadoop_settings.run("docker", "rm", "--force", container)
         mark.write_text(image, encoding="utf-8")
 
-    def _members(self, given: Wanted) -> dict[str, tuple[str, bool]]:
-        """Instance → host name, and whether it is about to end: a host that Auto Scaling does not know is none."""
+    def _members(self, given: Wanted) -> dict[str, tuple[str, str]]:
+        """Instance → host name, and the state of its life: a host that Auto Scaling does not know is none."""
         group = aws("autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", given.nodes_group)
         groups: list[Mapping[str, Any]] = group["AutoScalingGroups"]
         if not groups:
@@ -268,7 +287,7 @@ class MasterHost:
             return {}
         found = aws("ec2", "describe-instances", "--instance-ids", *ids)
         return {
-            instance["InstanceId"]: (instance["PrivateDnsName"], states[instance["InstanceId"]] in _LEAVING)
+            instance["InstanceId"]: (instance["PrivateDnsName"], states[instance["InstanceId"]])
             for reservation in found["Reservations"]
             for instance in reservation["Instances"]
             if instance.get("PrivateDnsName")

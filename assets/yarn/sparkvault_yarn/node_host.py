@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from sparkvault_host.agent.registry import pull
-from sparkvault_host.aws_cli import aws
 from sparkvault_host.engine_api import EngineApi
 from sparkvault_host.identity import EMULATION_FILE, HostIdentity, Metadata
+from sparkvault_host.lifecycle import complete_hook
 
 from . import hadoop_settings, host_settings, keytab_secrets, places
 from .archives import install
@@ -100,9 +100,7 @@ class NodeHost:
             return True
         for unit in reversed(_UNITS):
             hadoop_settings.run("systemctl", "stop", unit)
-        where = ("--auto-scaling-group-name", self._identity.group, "--lifecycle-hook-name", self._identity.drain_hook)
-        what = ("--instance-id", self._identity.instance, "--lifecycle-action-result", "CONTINUE")
-        aws("autoscaling", "complete-lifecycle-action", *where, *what)
+        complete_hook(self._identity, self._identity.group, self._identity.instance)
         self._left = True
         return True
 

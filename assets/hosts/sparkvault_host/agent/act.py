@@ -29,6 +29,7 @@ from sparkvault_host.broker.sources import HISTORY_JOB, HISTORY_TENANT
 from sparkvault_host.engine_api import EngineApi, EngineError
 from sparkvault_host.errors import HostError
 from sparkvault_host.identity import HostIdentity
+from sparkvault_host.lifecycle import complete_hook
 
 _PORT = 2377
 
@@ -234,19 +235,7 @@ class Actor:
     def _complete_lifecycle(self, action: model.CompleteLifecycle) -> None:
         identity = self._identity
         group = identity.managers_group if action.role == model.MANAGER else identity.workers_group
-        aws(
-            "autoscaling",
-            "complete-lifecycle-action",
-            "--lifecycle-hook-name",
-            # Hooks are named after their groups (spark_constructs.host_group).
-            identity.drain_hook.replace(identity.group, group),
-            "--auto-scaling-group-name",
-            group,
-            "--instance-id",
-            action.instance,
-            "--lifecycle-action-result",
-            "CONTINUE",
-        )
+        complete_hook(identity, group, action.instance)
         drain = self._records.drain()
         if drain is not None and action.instance == identity.instance:
             self._records.write_drain(replace(drain, completed=True))

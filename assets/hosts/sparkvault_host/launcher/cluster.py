@@ -11,10 +11,9 @@ from sparkvault_host.aws_cli import aws, other_endpoint
 from sparkvault_host.broker import client
 from sparkvault_host.engine_api import EngineApi
 from sparkvault_host.identity import HostIdentity
+from sparkvault_host.launcher import sick_hosts
 from sparkvault_host.launcher.errors import LauncherError
 from sparkvault_host.launcher.job_service import (
-    ATTEMPTS_PER_NODE,
-    EXCLUDE_ON_FAILURE,
     Reference,
     Surroundings,
 )
@@ -27,13 +26,6 @@ SECRET_LABEL = "sparkvault.secret"  # noqa: S105 - the name of a label
 
 #: Folder of a job that its driver writes event logs to (spark_constructs/tenant_roles.py lets it, and no other job).
 EVENT_LOGS = "eventlog"
-
-#: Counts of failures after which Spark would give up whole executors and nodes, of a stage or of the application.
-_NEVER_EXCLUDED = [
-    f"{EXCLUDE_ON_FAILURE}{level}.max{what}"
-    for level in ("stage", "application")
-    for what in ("FailedTasksPerExecutor", "FailedExecutorsPerNode")
-]
 
 _BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 
@@ -54,12 +46,7 @@ def surroundings(identity: HostIdentity, engine: EngineApi, given: Deployed, job
         "spark.executor.memory": str(desired.get("executor_memory") or "2g"),
         "spark.log.level": str(desired.get("log_level") or "WARN"),
         "spark.ui.showConsoleProgress": "false",
-        # A host whose disk is full, or that is sick otherwise, fails tasks faster than it is replaced: what failed
-        # twice there is tried elsewhere. No executor is given up for what its code does: only that task avoids it.
-        f"{EXCLUDE_ON_FAILURE}enabled": "true",
-        f"{EXCLUDE_ON_FAILURE}task.maxTaskAttemptsPerExecutor": "2",
-        ATTEMPTS_PER_NODE: "2",
-        **dict.fromkeys(_NEVER_EXCLUDED, "1000000"),
+        **sick_hosts.SETTINGS,
         **{str(key): str(value) for key, value in (desired.get("spark_settings") or {}).items()},
     }
     return Surroundings(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sparkvault_host.launcher import sick_hosts
 from sparkvault_host.launcher.errors import RefusedSpecificationError
 from sparkvault_host.launcher.specification import FILES_FOLDER, Specification
 
@@ -32,10 +33,6 @@ USER = 185
 DRIVER_PORT = 7078
 BLOCK_PORT = 7079
 UI_PORT = 4040
-
-#: Settings by which a task that failed on a host is tried on another one.
-EXCLUDE_ON_FAILURE = "spark.excludeOnFailure."
-ATTEMPTS_PER_NODE = f"{EXCLUDE_ON_FAILURE}task.maxTaskAttemptsPerNode"
 
 #: How often a supervised driver is started again.
 SUPERVISED_ATTEMPTS = 3
@@ -212,12 +209,9 @@ def is_emptied(service: Mapping[str, Any]) -> bool:
 def _fitting(spec: Specification, settings: Mapping[str, str]) -> Mapping[str, str]:
     """The cluster's settings, without those that this job's own would make Spark refuse or wait for ever.
 
-    Executors are no larger than all that the job asks for. A task that fails for good at its second failure has none
-    left for another host, and Spark does not start with both asked for.
+    Executors are no larger than all that the job asks for.
     """
-    failures = spec.settings.get("spark.task.maxFailures", "")
-    if failures.isdigit() and int(failures) <= int(settings.get(ATTEMPTS_PER_NODE, "0")):
-        settings = {name: value for name, value in settings.items() if not name.startswith(EXCLUDE_ON_FAILURE)}
+    settings = sick_hosts.fitting(spec, settings)
     cores = "spark.executor.cores"
     total = spec.last("--total-executor-cores") or spec.settings.get("spark.cores.max") or ""
     if not total.isdigit() or not 1 <= int(total) < int(settings.get(cores, "0")):
