@@ -7,7 +7,7 @@ import pytest
 from tests.support.swarm_world import World
 
 #: Modules of the agent that call the ``aws`` program.
-CALLERS = ("act", "authority", "observe", "parameters", "registry")
+CALLERS = ("agent.act", "agent.authority", "agent.observe", "agent.parameters", "agent.registry", "lifecycle")
 
 
 @pytest.fixture
@@ -15,6 +15,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """An empty account: no host, no swarm."""
     made = World(tmp_path)
     for module in CALLERS:
-        monkeypatch.setattr(f"sparkvault_host.agent.{module}.aws", made.aws)
+        monkeypatch.setattr(f"sparkvault_host.{module}.aws", made.aws)
     monkeypatch.setattr("sparkvault_host.agent.act.issue", lambda job, tenant: f"token of {job}")
     return made
