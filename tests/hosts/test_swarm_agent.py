@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from sparkvault_host.agent.decide import HISTORY_PATIENCE
 from sparkvault_host.agent.model import ROTATION_WANTED
 from tests.support.swarm_world import PREFIX, World
 
@@ -75,10 +76,23 @@ def test_a_token_that_was_out_is_worthless_once_everybody_has_joined(world: Worl
 def test_a_settled_cluster_changes_nothing_any_more(world: World) -> None:
     one_manager_two_workers(world)
     world.runs_until(world.is_whole, 60)
-    world.run(60)
+    world.run(int(2 * HISTORY_PATIENCE))
     effects = world.effects
     world.run(120)
     assert world.effects == effects
+
+
+def test_the_history_server_is_no_rival_of_what_starts_first(world: World) -> None:
+    one_manager_two_workers(world)
+    assert world.runs_until(world.is_whole, 60)
+
+    def is_made() -> bool:
+        return world.swarm is not None and any(
+            service["Spec"]["Name"] == "spark-history" for service in world.swarm.services.values()
+        )
+
+    assert not world.runs_until(is_made, int(HISTORY_PATIENCE / 2))
+    assert world.runs_until(is_made, int(HISTORY_PATIENCE))
 
 
 def test_a_rogue_host_with_a_stolen_token_gets_nothing_and_is_thrown_out(world: World) -> None:

@@ -70,6 +70,8 @@ QUORUM_PATIENCE = 45.0
 STRANGER_PATIENCE = 120.0
 #: Seconds after which the history server gets a new token: half of what one is good for.
 HISTORY_TOKEN_AGE = LIFETIME_SECONDS / 2
+#: Seconds after a swarm's beginning in which the history server is not started: workers and first jobs start then.
+HISTORY_PATIENCE = 90.0
 #: Seconds that the last manager waits for the instance that will replace it to appear.
 SUCCESSOR_PATIENCE = 60.0
 #: Seconds after which a host that is to drain and is not in the swarm counts as dead: its hook need not wait for it.
@@ -475,7 +477,8 @@ def _run_services(snapshot: Snapshot, swarm: Swarm) -> Iterator[Action]:
 
 def _admit_history(snapshot: Snapshot, swarm: Swarm) -> Iterator[Action]:
     """Last, for it needs the broker and the bucket, and Spark runs without it."""
-    if snapshot.broker_key_there and (not swarm.history_tokens or swarm.history_token_age > HISTORY_TOKEN_AGE):
+    first = not swarm.history_tokens and _age(swarm) > HISTORY_PATIENCE
+    if snapshot.broker_key_there and (first or (swarm.history_tokens and swarm.history_token_age > HISTORY_TOKEN_AGE)):
         # Named by the hour: an attempt that failed rests, and is not another one a second later.
         yield CreateHistoryToken(f"spark-history-token-{int(snapshot.now) // 3600}")
 
