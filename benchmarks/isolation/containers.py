@@ -6,11 +6,12 @@ import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import docker
 import psutil
 import requests
+from docker.models.containers import Container
 
 from benchmarks.isolation.measures import Figures, Measure
 from emulation.yarn.bare_node import BareNode
@@ -28,11 +29,11 @@ def measured(node: BareNode, runtime: str, measure: Measure, seconds: int) -> Fi
     """The figures of one measure. Raises YarnEmulationError."""
     command = measure.command(seconds)
     if measure.server:
-        said = _beside_a_server(node, runtime, measure.server, command, seconds)
+        output = _beside_a_server(node, runtime, measure.server, command, seconds)
     else:
-        said = node.run(runtime, UID, command, ["--rm", *shared(node)], seconds=_limit(seconds))
+        output = node.run(runtime, UID, command, ["--rm", *shared(node)], seconds=_limit(seconds))
     try:
-        return measure.read(said)
+        return measure.read(output)
     except (ValueError, KeyError, TypeError) as error:
         raise YarnEmulationError(f"{measure.name} under {runtime} said nothing that can be read: {error}") from error
 
@@ -68,24 +69,45 @@ def shared(node: BareNode) -> list[str]:
     return ["-v", f"{own}:/shared:rw"]
 
 
-def _beside_a_server(node: BareNode, runtime: str, server: tuple[str, ...], command: list[str], seconds: int) -> str:
-    identity = node.run(runtime, UID, server, ["-d"]).strip()
+@contextlib.contextmanager
+def in_background(
+    node: BareNode, runtime: str, command: Sequence[str], *, says: str, options: Sequence[str] = ()
+) -> Iterator[Container]:
+    """A container that runs beside the measurement, from the moment at which it has said that; removed afterwards.
+
+    Raises YarnEmulationError.
+    """
+    identity = node.run(runtime, UID, command, ["-d", *options]).strip()
     client = node.engine.client()
     container = client.containers.get(identity)
     try:
-        deadline = time.monotonic() + _START_SECONDS
-        while b"listening" not in container.logs():
-            container.reload()
-            if container.status == "exited" or time.monotonic() > deadline:
-                raise YarnEmulationError(f"{server[0]} under {runtime} did not listen: {container.logs()[-300:]!r}")
-            time.sleep(0.1)
-        container.reload()
-        address = container.attrs["NetworkSettings"]["Networks"][NETWORK]["IPAddress"]
-        there = [address if word == "SERVER" else word for word in command]
-        return node.run(runtime, UID, there, ["--rm"], seconds=_limit(seconds))
+        said(container, says, seconds=_START_SECONDS)
+        yield container
     finally:
         container.remove(force=True, v=True)
         client.close()
+
+
+def said(container: Container, *words: str, seconds: float) -> str:
+    """Wait until a container has said one of these words; which one it was. Raises YarnEmulationError."""
+    deadline = time.monotonic() + seconds
+    while True:
+        container.reload()
+        log = container.logs().decode(errors="replace")
+        for word in words:
+            if word in log:
+                return word
+        if container.status == "exited" or time.monotonic() > deadline:
+            ended = "ended" if container.status == "exited" else f"ran for {seconds:.0f} s"
+            raise YarnEmulationError(f"a container {ended} without saying {' or '.join(words)}: {log[-300:]!r}")
+        time.sleep(0.1)
+
+
+def _beside_a_server(node: BareNode, runtime: str, server: tuple[str, ...], command: list[str], seconds: int) -> str:
+    with in_background(node, runtime, server, says="listening") as container:
+        address = container.attrs["NetworkSettings"]["Networks"][NETWORK]["IPAddress"]
+        there = [address if word == "SERVER" else word for word in command]
+        return node.run(runtime, UID, there, ["--rm"], seconds=_limit(seconds))
 
 
 def start(node: BareNode, runtime: str) -> Figures:
@@ -97,19 +119,8 @@ def start(node: BareNode, runtime: str) -> Figures:
 
 def memory(node: BareNode, runtime: str) -> Figures:
     """MiB of the host that an idle container takes: proportional share of its shim and of all below it."""
-    identity = node.run(runtime, UID, ["sh", "-c", "echo up; exec sleep 300"], ["-d"]).strip()
-    client = node.engine.client()
-    container = client.containers.get(identity)
-    try:
-        deadline = time.monotonic() + _START_SECONDS
-        while b"up" not in container.logs():
-            if time.monotonic() > deadline:
-                raise YarnEmulationError(f"an idle container under {runtime} did not start")
-            time.sleep(0.1)
-        return {"idle_container_mib": _resident(identity) / 2**20}
-    finally:
-        container.remove(force=True, v=True)
-        client.close()
+    with in_background(node, runtime, ["sh", "-c", "echo up; exec sleep 300"], says="up") as container:
+        return {"idle_container_mib": _resident(str(container.id)) / 2**20}
 
 
 def _resident(identity: str) -> int:

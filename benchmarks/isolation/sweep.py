@@ -6,13 +6,13 @@ import contextlib
 import re
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import geometric_mean, median
 
 from assets.yarn.sparkvault_yarn import node_host, render
-from benchmarks.isolation.containers import UID, shared
+from benchmarks.isolation.containers import in_background, said, shared
 from benchmarks.isolation.measures import Figures, Measure, fio, small_files
 from benchmarks.isolation.samples import ByFigure
 from emulation.yarn import downloads
@@ -98,24 +98,15 @@ def visibility(node: BareNode, runtime: str) -> Figures:
     folder = Path(options[1].split(":")[0])
     for name in ("from-host", "from-container"):
         (folder / name).unlink(missing_ok=True)
-    identity = node.run(runtime, UID, ["sh", "-c", _LOOK], ["-d", *options]).strip()
-    client = node.engine.client()
-    container = client.containers.get(identity)
-
-    def said() -> bytes:
-        return bytes(container.logs())
-
     try:
-        _await(said, b"ready", _READY_SECONDS)
-        from_container = _written(folder / "from-container", "mine")
-        (folder / "from-host").write_text("theirs", encoding="utf-8")
-        seen = _await(said, b"seen", 2 * _SEEN_SECONDS + _READY_SECONDS, otherwise=b"stale")
-        return {"host_sees": float(from_container), "container_sees": float(seen)}
+        with in_background(node, runtime, ["sh", "-c", _LOOK], says="ready", options=options) as container:
+            from_container = _written(folder / "from-container", "mine")
+            (folder / "from-host").write_text("theirs", encoding="utf-8")
+            seen = said(container, "seen", "stale", seconds=2 * _SEEN_SECONDS + _READY_SECONDS) == "seen"
+            return {"host_sees": float(from_container), "container_sees": float(seen)}
     finally:
         with contextlib.suppress(OSError):
             (folder / "from-host").unlink(missing_ok=True)
-        container.remove(force=True, v=True)
-        client.close()
 
 
 def _written(file: Path, content: str) -> bool:
@@ -126,19 +117,6 @@ def _written(file: Path, content: str) -> bool:
             return True
         time.sleep(0.1)
     return False
-
-
-def _await(said: Callable[[], bytes], wanted: bytes, seconds: float, otherwise: bytes | None = None) -> bool:
-    """Wait until a container says ``wanted`` (True) or ``otherwise`` (False). Raises YarnEmulationError."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        text = said()
-        if wanted in text:
-            return True
-        if otherwise is not None and otherwise in text:
-            return False
-        time.sleep(0.1)
-    raise YarnEmulationError(f"a container did not say {wanted.decode()} within {seconds:.0f} s")
 
 
 @dataclass(frozen=True)

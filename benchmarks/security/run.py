@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from assets.yarn.sparkvault_yarn import tenants
+from benchmarks.isolation.containers import said
 from benchmarks.report import Report
 from benchmarks.security import probes
 from emulation.engine import Engine, engine_lease
@@ -24,6 +25,7 @@ REPORTS = Path(__file__).resolve().parents[1] / "reports"
 MEMORY_MIB, PROCESSES = 128, 128
 LIMITS = ["--pids-limit", str(PROCESSES), "--memory", f"{MEMORY_MIB}m", "--memory-swap", f"{MEMORY_MIB}m", "--cpus=1"]
 _NEIGHBOUR_PORT = 7337
+_START_SECONDS = 60.0
 _MARK = "the-neighbours-secret-argument"
 
 #: Probe → why its outcome under a runtime says nothing on this machine.
@@ -77,7 +79,7 @@ def probe(
         container = node.run(runtime, bea.uid, ["python3", "-c", listener, _MARK], name).strip()
         client = node.engine.client()
         neighbour = client.containers.get(container)
-        _await_line(neighbour.logs(stream=True, follow=True))
+        said(neighbour, "up", seconds=_START_SECONDS)
         address = neighbour.attrs["NetworkSettings"]["Networks"][NETWORK]["IPAddress"]
         client.close()
         with socket.create_server(("127.0.0.1", 0)) as loopback:
@@ -85,8 +87,8 @@ def probe(
             doors = [f"{address}:{_NEIGHBOUR_PORT}", f"127.0.0.1:{loopback.getsockname()[1]}"]
             told = [host, _MARK, str(secret / "file"), *doors, str(MEMORY_MIB), ",".join(VOID[runtime])]
             script = Path(probes.__file__).read_text(encoding="utf-8")
-            said = node.run(runtime, ada.uid, ["python3", "-c", script, *told])
-    return judged(runtime, [json.loads(line) for line in filter(None, said.splitlines())])
+            lines = node.run(runtime, ada.uid, ["python3", "-c", script, *told])
+    return judged(runtime, [json.loads(line) for line in filter(None, lines.splitlines())])
 
 
 def judged(runtime: Runtime, said: list[dict[str, str]]) -> dict[str, tuple[str, str]]:
@@ -97,12 +99,6 @@ def judged(runtime: Runtime, said: list[dict[str, str]]) -> dict[str, tuple[str,
         if own_kernel and outcome == probes.POSSIBLE and name in probes.KERNEL_DOORS:
             outcomes[name] = ("own kernel", f"{evidence}, answered by the container's own kernel")
     return outcomes | {name: ("not shown here", why) for name, why in VOID[runtime].items()}
-
-
-def _await_line(stream: object) -> None:
-    """Until the container has said something."""
-    assert hasattr(stream, "__iter__")  # noqa: S101 (a stream was asked for)
-    next(iter(stream))
 
 
 def as_markdown(found: dict[Runtime, dict[str, tuple[str, str]]]) -> str:
