@@ -1,4 +1,4 @@
-"""Modes beside master, worker and submit: ZooKeeper with a master that is elected through it, and a Connect server."""
+"""Modes by themselves: ZooKeeper, a master that is elected through it, a worker that waits for it, a Connect server."""
 
 import secrets
 from collections.abc import Iterator
@@ -26,6 +26,7 @@ CLIENT = (
 class Modes:
     """A container for each mode, on a network of their own."""
 
+    worker: Container
     zookeeper: Container
     master: Container
     connect: Container
@@ -61,7 +62,10 @@ def modes(engine: Engine, submit_image: str, tmp_path_factory: pytest.TempPathFa
         return container
 
     try:
+        master = f"spark://master-{suffix}:7077"
         yield Modes(
+            # Before its master is there.
+            start("worker", SPARK_MASTER_URL=master, SPARK_MASTER_WAIT_SECONDS="240", CORES="1", MEMORY="1g"),
             start("zookeeper"),
             start("master", SPARK_RECOVERY_MODE="ZOOKEEPER", SPARK_ZOOKEEPER_URL=f"zookeeper-{suffix}:2181"),
             start("connect", SPARK_MASTER_URL="local[1]", SPARK_CONNECT_TOKEN_FILE="/input/token"),
@@ -91,6 +95,14 @@ def test_a_master_is_elected_through_zookeeper(modes: Modes) -> None:
     wait_until(
         "the master to be elected", lambda: b"elected leader! New state: ALIVE" in modes.master.logs(), ANSWER_SECONDS
     )
+
+
+def test_a_worker_that_is_there_first_is_not_turned_away_by_a_master_that_does_not_listen(modes: Modes) -> None:
+    """Spark would ask again only after 5 to 15 seconds."""
+    await_health(modes.worker)
+    log = modes.worker.logs().decode()
+    assert "Successfully registered with master" in log
+    assert "Failed to connect to master" not in log
 
 
 def test_a_connect_server_answers_whoever_has_the_token(modes: Modes) -> None:

@@ -77,6 +77,22 @@ master_url() {
     fi
 }
 
+# A worker whose first question finds no master asks again only after 5 to 15 seconds: it is started once one listens.
+# After so many seconds it starts anyway, and says itself what it cannot find.
+wait_for_master() {
+    local deadline=$((SECONDS + ${SPARK_MASTER_WAIT_SECONDS:-30})) addresses address
+    IFS=, read -ra addresses <<<"${SPARK_MASTER_URL#spark://}"
+    while ((SECONDS < deadline)); do
+        for address in "${addresses[@]}"; do
+            # shellcheck disable=SC2016 # the inner shell's own arguments
+            if timeout 1 bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "${address%:*}" "${address##*:}" 2>/dev/null; then
+                return
+            fi
+        done
+        sleep 0.2
+    done
+}
+
 # The health check looks into it: what should answer, and where.
 healthy_when() { # KIND PORT
     printf '%s %s\n' "$1" "${2:-0}" >/tmp/sparkvault-mode
@@ -101,6 +117,7 @@ case "${mode}" in
         daemon
         master_url
         healthy_when worker "${SPARK_WORKER_WEBUI_PORT:-8081}"
+        wait_for_master
         exec /opt/drain.sh spark-class org.apache.spark.deploy.worker.Worker \
             --host "${SPARK_WORKER_HOST:-$(hostname)}" \
             --cores "${SPARK_WORKER_CORES:-${CORES:-3}}" --memory "${SPARK_WORKER_MEMORY:-${MEMORY:-6G}}" \
