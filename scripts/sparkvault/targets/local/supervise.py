@@ -65,6 +65,8 @@ class Supervisor:
             code = self._wait(driver)
             if not (self.launch.container and left and not self.cancelled and self._lost_its_port(code)):
                 break
+            # What answered on that port meanwhile was the other program.
+            self._note(ui=None)
         end_all(marked(self.folder, self.record.id))
         self.job.remove_container()
         self._close(code)
