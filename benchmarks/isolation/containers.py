@@ -71,13 +71,13 @@ def shared(node: BareNode) -> list[str]:
 
 @contextlib.contextmanager
 def in_background(
-    node: BareNode, runtime: str, command: Sequence[str], *, says: str, options: Sequence[str] = ()
+    node: BareNode, runtime: str, command: Sequence[str], *, says: str, options: Sequence[str] = (), uid: int = UID
 ) -> Iterator[Container]:
     """A container that runs beside the measurement, from the moment at which it has said that; removed afterwards.
 
     Raises YarnEmulationError.
     """
-    identity = node.run(runtime, UID, command, ["-d", *options]).strip()
+    identity = node.run(runtime, uid, command, ["-d", *options]).strip()
     client = node.engine.client()
     container = client.containers.get(identity)
     try:

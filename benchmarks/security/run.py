@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from assets.yarn.sparkvault_yarn import tenants
-from benchmarks.isolation.containers import said
+from benchmarks.isolation.containers import in_background
 from benchmarks.report import Report
 from benchmarks.security import probes
 from emulation.engine import Engine, engine_lease
@@ -25,7 +25,6 @@ REPORTS = Path(__file__).resolve().parents[1] / "reports"
 MEMORY_MIB, PROCESSES = 128, 128
 LIMITS = ["--pids-limit", str(PROCESSES), "--memory", f"{MEMORY_MIB}m", "--memory-swap", f"{MEMORY_MIB}m", "--cpus=1"]
 _NEIGHBOUR_PORT = 7337
-_START_SECONDS = 60.0
 _MARK = "the-neighbours-secret-argument"
 
 #: Probe → why its outcome under a runtime says nothing on this machine.
@@ -75,20 +74,18 @@ def probe(
             f"import socket, time; s = socket.create_server(('0.0.0.0', {_NEIGHBOUR_PORT})); print('up', flush=True);"
             "time.sleep(600)"
         )
-        name = ["-d", "--name=container_bea"]
-        container = node.run(runtime, bea.uid, ["python3", "-c", listener, _MARK], name).strip()
-        client = node.engine.client()
-        neighbour = client.containers.get(container)
-        said(neighbour, "up", seconds=_START_SECONDS)
-        address = neighbour.attrs["NetworkSettings"]["Networks"][NETWORK]["IPAddress"]
-        client.close()
-        with socket.create_server(("127.0.0.1", 0)) as loopback:
+        server, name = ["python3", "-c", listener, _MARK], ["--name=container_bea"]
+        with (
+            in_background(node, runtime, server, says="up", options=name, uid=bea.uid) as neighbour,
+            socket.create_server(("127.0.0.1", 0)) as loopback,
+        ):
+            address = neighbour.attrs["NetworkSettings"]["Networks"][NETWORK]["IPAddress"]
             host = Path("/proc/version").read_text(encoding="utf-8").strip()
             doors = [f"{address}:{_NEIGHBOUR_PORT}", f"127.0.0.1:{loopback.getsockname()[1]}"]
             told = [host, _MARK, str(secret / "file"), *doors, str(MEMORY_MIB), ",".join(VOID[runtime])]
             script = Path(probes.__file__).read_text(encoding="utf-8")
-            lines = node.run(runtime, ada.uid, ["python3", "-c", script, *told])
-    return judged(runtime, [json.loads(line) for line in filter(None, lines.splitlines())])
+            said = node.run(runtime, ada.uid, ["python3", "-c", script, *told])
+    return judged(runtime, [json.loads(line) for line in filter(None, said.splitlines())])
 
 
 def judged(runtime: Runtime, said: list[dict[str, str]]) -> dict[str, tuple[str, str]]:

@@ -27,6 +27,8 @@ HOSTS_CALLED: dict[HostKind, str] = {
     "yarn-node": "YARN nodes",
 }
 
+_GROUP_WILDCARD = "The group is named exactly; the wildcard stands for the id that EC2 puts into its ARN."
+
 
 @dataclass(frozen=True)
 class HostRoleProps:
@@ -165,7 +167,6 @@ class HostRole(Construct):
         )
 
     def _own_group(self) -> Permission:
-        stack = Stack.of(self)
         return Permission(
             "OwnGroup",
             (
@@ -173,13 +174,8 @@ class HostRole(Construct):
                 "autoscaling:RecordLifecycleActionHeartbeat",
                 "autoscaling:SetInstanceHealth",
             ),
-            (
-                stack.format_arn(
-                    service="autoscaling",
-                    resource=f"autoScalingGroup:*:autoScalingGroupName/{self._props.group_name}",
-                ),
-            ),
-            wildcard="The group is named exactly; the wildcard stands for the id that EC2 puts into its ARN.",
+            (_group_arn(self, self._props.group_name),),
+            wildcard=_GROUP_WILDCARD,
         )
 
     def _read_join_data(self) -> list[Permission]:
@@ -283,10 +279,11 @@ def let_dead_hosts_go(scope: Construct, group: str) -> Permission:
     return Permission(
         "DeadHosts",
         ("autoscaling:CompleteLifecycleAction",),
-        (
-            Stack.of(scope).format_arn(
-                service="autoscaling", resource=f"autoScalingGroup:*:autoScalingGroupName/{group}"
-            ),
-        ),
-        wildcard="The group is named exactly; the wildcard stands for the id that EC2 puts into its ARN.",
+        (_group_arn(scope, group),),
+        wildcard=_GROUP_WILDCARD,
     )
+
+
+def _group_arn(scope: Construct, group: str) -> str:
+    resource = f"autoScalingGroup:*:autoScalingGroupName/{group}"
+    return Stack.of(scope).format_arn(service="autoscaling", resource=resource)

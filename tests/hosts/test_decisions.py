@@ -30,6 +30,20 @@ from sparkvault_host.agent.services import Size, wanted_services, worker_size
 IMAGE = "registry.test/spark@sha256:" + "a" * 64
 INSTANCES = ("i-m1", "i-m2", "i-m3", "i-w1", "i-w2")
 ADDRESSES = tuple(f"10.0.0.{number}" for number in range(1, 7))
+#: What the one manager of a swarm sees that it leads.
+SWARM = Swarm("s", 1, {}, {}, network="net", secrets=(("spark-rpc-secret-1", "id"),))
+LEADER = Snapshot(
+    now=0,
+    role=MANAGER,
+    instance="i-m1",
+    address="10.0.0.1",
+    settings=Settings(),
+    engine=Engine("active", "n1", control=True, swarm_id="s", leads=True),
+    authority=Authority(1, "i-m1", "s"),
+    membership=Membership(1, "s"),
+    instances=(Instance("i-m1", "10.0.0.1", MANAGER, True, "InService"),),
+    swarm=SWARM,
+)
 
 instances = st.builds(
     Instance,
@@ -209,13 +223,9 @@ def test_a_worker_never_takes_more_than_its_host_has(memory: int, cores: int, en
 
 
 def test_three_managers_have_one_master_and_one_zookeeper_each() -> None:
-    snapshot = Snapshot(
-        now=0,
-        role=MANAGER,
-        instance="i-m1",
-        address="10.0.0.1",
+    snapshot = replace(
+        LEADER,
         settings=Settings(managers=3, worker_memory_mib=1024, worker_cores=1),
-        swarm=Swarm("s", 1, {}, {}, network="net", secrets=(("spark-rpc-secret-1", "id"),)),
         images={"master": IMAGE, "worker": IMAGE},
     )
     wanted = wanted_services(snapshot)
@@ -228,11 +238,8 @@ def test_three_managers_have_one_master_and_one_zookeeper_each() -> None:
 
 
 def test_every_service_runs_on_verified_nodes_only_and_names_no_secret() -> None:
-    snapshot = Snapshot(
-        now=0,
-        role=MANAGER,
-        instance="i-m1",
-        address="10.0.0.1",
+    snapshot = replace(
+        LEADER,
         settings=Settings(managers=3),
         swarm=Swarm(
             "s",
@@ -263,25 +270,12 @@ def test_sizes_have_labels_that_docker_takes() -> None:
 
 
 def test_a_paused_update_goes_on_once_all_its_tasks_run_again() -> None:
-    swarm = Swarm("s", 1, {}, {}, network="net", secrets=(("spark-rpc-secret-1", "id"),))
-    snapshot = Snapshot(
-        now=0,
-        role=MANAGER,
-        instance="i-m1",
-        address="10.0.0.1",
-        settings=Settings(),
-        engine=Engine("active", "n1", control=True, swarm_id="s", leads=True),
-        authority=Authority(1, "i-m1", "s"),
-        membership=Membership(1, "s"),
-        instances=(Instance("i-m1", "10.0.0.1", MANAGER, True, "InService"),),
-        swarm=swarm,
-        images={"master": IMAGE},
-    )
+    snapshot = replace(LEADER, images={"master": IMAGE})
     up_to_date = wanted_services(snapshot)["spark-master"]["Labels"][model.SPEC_HASH]
 
     def updated(paused_seconds: float) -> list[str]:
         service = Service("s1", "spark-master", 1, up_to_date, paused_seconds=paused_seconds)
-        seen = replace(snapshot, swarm=replace(swarm, services=(service,)))
+        seen = replace(snapshot, swarm=replace(SWARM, services=(service,)))
         return [action.name for action in decide(seen) if isinstance(action, model.UpdateService)]
 
     assert updated(0.0) == updated(20.0) == []
@@ -290,7 +284,7 @@ def test_a_paused_update_goes_on_once_all_its_tasks_run_again() -> None:
 
 def test_the_first_token_stays_until_the_first_hosts_are_there() -> None:
     """A host on the way with a token that was replaced is refused by Docker after ten seconds only."""
-    manager = Instance("i-m1", "10.0.0.1", MANAGER, True, "InService")
+    [manager] = LEADER.instances or ()
     worker = Instance("i-w1", "10.0.0.2", WORKER, True, "InService")
 
     def rotates(age_seconds: float, *joined: Instance) -> bool:
@@ -298,18 +292,8 @@ def test_the_first_token_stays_until_the_first_hosts_are_there() -> None:
             Node(f"n{number}", 1, one.address, one.role, "ready", "active", {}, 2, 8192, age_seconds)
             for number, one in enumerate(joined, start=1)
         )
-        snapshot = Snapshot(
-            now=1_000_000,
-            role=MANAGER,
-            instance="i-m1",
-            address="10.0.0.1",
-            settings=Settings(),
-            engine=Engine("active", "n1", control=True, swarm_id="s", leads=True),
-            authority=Authority(1, "i-m1", "s"),
-            membership=Membership(1, "s"),
-            instances=(manager, worker),
-            swarm=Swarm("s", 1, {}, {}, nodes=members, network="net", secrets=(("spark-rpc-secret-1", "id"),)),
-        )
+        swarm = replace(SWARM, nodes=members)
+        snapshot = replace(LEADER, now=1_000_000, instances=(manager, worker), swarm=swarm)
         return any(isinstance(action, model.RotateTokens) for action in decide(snapshot))
 
     assert not rotates(5.0, manager)

@@ -99,9 +99,6 @@ class MasterHost:
         gone = {instance: self._known[instance] for instance in set(self._known) - set(members)}
         hosts = {host for host, _ in members.values()}
         self._let_go({host for host, state in members.values() if state in _LEAVING}, set(gone.values()) - hosts)
-        self._let_the_dead_go(
-            given.nodes_group, {instance: host for instance, (host, state) in members.items() if state == _HELD}
-        )
         changed = bool(gone)
         for instance, host in gone.items():
             if host not in hosts:
@@ -118,6 +115,10 @@ class MasterHost:
             self._known[instance] = host
         if changed:
             self._back_up(given, realm)
+        # Last: it asks ResourceManager, and new nodes wait for their keytabs.
+        self._let_the_dead_go(
+            given.nodes_group, {instance: host for instance, (host, state) in members.items() if state == _HELD}
+        )
 
     def _let_go(self, leaving: set[str], gone: set[str]) -> None:
         """Nodes that Auto Scaling is about to end get no more containers; YARN ends them once those they have are over.

@@ -45,7 +45,7 @@ class Supervisor:
         self.record = job.read_record()
         self.cancelled = False
         self.ui_port = self.launch.ui_port
-        self.started_at = 0
+        self.output_begins = 0
         """Where in the output file the driver's own output begins."""
 
     def run(self) -> None:
@@ -74,7 +74,7 @@ class Supervisor:
     def _lost_its_port(self, code: int) -> bool:
         """Whether the driver's container has to be started again, on another port."""
         with self.job.output.open("r+", encoding="utf-8", errors="replace") as output:
-            output.seek(self.started_at)
+            output.seek(self.output_begins)
             if lost := lost_its_port(code, output.read(_ENGINES_WORDS)):
                 output.seek(0, os.SEEK_END)
                 output.write(f"port {self.ui_port} was taken meanwhile: the driver's web UI gets another\n")
@@ -91,7 +91,7 @@ class Supervisor:
             command = with_ui_port(command, self.ui_port)
         stdin = os.open(self.launch.stdin or os.devnull, os.O_RDONLY)
         output = os.open(self.job.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self.started_at = os.fstat(output).st_size
+        self.output_begins = os.fstat(output).st_size
         try:
             return subprocess.Popen(
                 [*command, *self.launch.arguments],
