@@ -55,7 +55,7 @@ class Effort:
 
 
 QUICK = Effort(seconds=2, micro_repeats=2, starts=5, tpch_repeats=1, sweep_repeats=1, scale=0.01)
-FULL = Effort(seconds=10, micro_repeats=5, starts=20, tpch_repeats=3, sweep_repeats=3, scale=0.1)
+FULL = Effort(seconds=10, micro_repeats=3, starts=20, tpch_repeats=3, sweep_repeats=3, scale=0.1)
 
 
 def main(arguments: list[str]) -> int:
@@ -103,7 +103,7 @@ class Wrong(SparkvaultError):
 def parsed(arguments: Sequence[str]) -> tuple[list[Runtime], list[str], Effort, bool]:
     """Runtimes, the parts to run, the effort, and whether earlier samples are forgotten. Raises Wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks isolation", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="minutes, where the full run takes hours")
+    parser.add_argument("--quick", action="store_true", help="minutes, where the full run takes an hour")
     parser.add_argument("--runtimes", default="runc,runsc", help="two of runc, runsc; the first is the baseline")
     parser.add_argument("--scale", type=float, help="TPC-H's scale factor; 0.1, or 0.01 with --quick")
     parser.add_argument(

@@ -5,7 +5,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
@@ -17,7 +17,10 @@ from emulation.ssm_sessions import SsmAgents
 from emulation.ssm_sessions.plugin_build import plugin
 from spark_constructs.job_documents import LAUNCHER, documents
 from spark_constructs.job_interface import FORWARDED_PORTS, JOB_ID_PATTERN
+from sparkvault.account import Account
+from sparkvault.errors import NotAvailable
 from sparkvault.jobs import is_job_id, new_job_id
+from sparkvault.targets.remote import documents as remote
 from tests.swarm_jobs.specifications import JOB_ID
 
 HOST = "i-0123456789abcdef0"
@@ -33,13 +36,21 @@ class ThisMachine:
 
 
 @pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What documents run: it is not ready as often as its file `booting` has lines."""
     launcher = tmp_path_factory.mktemp("launcher") / "launcher"
     launcher.write_text(
         '#!/bin/sh\necho "$@"\n[ "$1" = attach ] && { read -r line; echo "heard $line"; exit 0; }\n'
+        'cd "$(dirname "$0")"\n'
+        '[ -s booting ] && { sed -i 1d booting; echo "sparkvault: no master yet" >&2; exit 3; }\n'
         '[ "$1" = status ] && seq 100000\n[ "$1" = rotate ] && { echo "sparkvault: no" >&2; exit 3; }\nexit 0\n'
     )
     launcher.chmod(0o755)
+    return launcher
+
+
+@pytest.fixture(scope="module")
+def aws(launcher: Path) -> Iterator[EmbeddedAws]:
     with EmbeddedAws() as embedded:
         ssm = embedded.client("ssm")
         for short, (kind, content) in documents().items():
@@ -116,6 +127,38 @@ def test_an_unknown_host_is_not_connected(aws: EmbeddedAws) -> None:
         aws.client("ssm").start_session(
             Target="i-0fedcba9876543210", DocumentName="c-job.default.shell", Parameters={"job": [JOB_ID]}
         )
+
+
+class OnThisHost(remote.Documents):
+    """The command line's side, for a group with one manager."""
+
+    host = HOST
+
+    def managers(self) -> list[str]:
+        return [self.host]
+
+
+def test_a_command_waits_for_a_host_that_is_not_ready(
+    aws: EmbeddedAws, launcher: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (launcher.parent / "booting").write_text("once\ntwice\n")
+    asked = OnThisHost(cast(Account, aws), "c")
+    assert asked.run("job.default.submit", JOB_ID, patience=30.0) == f"submit {JOB_ID} default\n"
+    # Said once, however often it was asked.
+    assert capsys.readouterr().err.count("waiting for the cluster, at most 30 s: no master yet") == 1
+
+
+def test_a_command_does_not_wait_for_ever(aws: EmbeddedAws, launcher: Path) -> None:
+    asked = OnThisHost(cast(Account, aws), "c")
+    hidden = launcher.rename(launcher.with_name("hidden"))
+    try:
+        with pytest.raises(remote.NotReadyError, match=f"host {HOST} is not set up yet"):
+            asked.run("job.default.submit", JOB_ID, patience=1.0)
+    finally:
+        hidden.rename(launcher)
+    asked.host = "i-0fedcba9876543210"
+    with pytest.raises(NotAvailable, match="no manager is connected"):
+        asked.run("job.default.submit", JOB_ID)
 
 
 def session(aws: EmbeddedAws, document: str, **parameters: list[str]) -> tuple[list[str], dict[str, str], str]:

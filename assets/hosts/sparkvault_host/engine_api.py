@@ -30,6 +30,11 @@ class EngineError(HostError):
         self.message = message
         super().__init__("the Docker engine {}: {}".format(f"says {status}" if status else "is silent", message))
 
+    @property
+    def not_ready(self) -> bool:
+        """Whether the engine is not up, belongs to no swarm, or to one without a leader: as after a boot."""
+        return self.status in (0, 503)
+
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, socket_path: str, timeout: float | None) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from sparkvault_host.engine_api import EngineApi
+from sparkvault_host.engine_api import EngineApi, EngineError
 from sparkvault_host.errors import HostError
-from sparkvault_host.identity import host_identity, use_region
+from sparkvault_host.identity import IdentityError, MetadataError, host_identity, use_region
+from sparkvault_host.launcher.errors import NotReadyError
 from sparkvault_host.launcher.rules import load_rules
 
 _OF_A_JOB = ("submit", "cancel", "ui", "attach")
+#: Exit code that says: the same may be asked again (sparkvault.targets.remote.documents).
+_NOT_READY = 3
 _OTHERS = ("status", "rotate", "watch", "relay")
 
 
 def main(arguments: list[str]) -> int:
-    """0 done, 1 failed, 2 refused. What goes wrong is one line on standard error."""
+    """0 done, 1 failed, 2 refused, 3 not ready yet. What goes wrong is one line on standard error."""
     rules = load_rules()
     verb, job_id, tenant = (*arguments, "", "", "")[:3]
     of_a_job = verb in _OF_A_JOB and len(arguments) == 3 and rules.is_job_id(job_id)
@@ -26,7 +29,8 @@ def main(arguments: list[str]) -> int:
         return run(verb, job_id, tenant)
     except HostError as error:
         print(f"sparkvault: {error}", file=sys.stderr)
-        return 1
+        early = isinstance(error, (NotReadyError, IdentityError, MetadataError))
+        return _NOT_READY if early or (isinstance(error, EngineError) and error.not_ready) else 1
 
 
 def run(verb: str, job_id: str, tenant: str) -> int:

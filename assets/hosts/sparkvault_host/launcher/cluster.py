@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from sparkvault_host.aws_cli import aws, other_endpoint
 from sparkvault_host.broker import client
-from sparkvault_host.engine_api import EngineApi
+from sparkvault_host.engine_api import EngineApi, EngineError
 from sparkvault_host.identity import HostIdentity
 from sparkvault_host.launcher import sick_hosts
-from sparkvault_host.launcher.errors import LauncherError
+from sparkvault_host.launcher.errors import LauncherError, NotReadyError
 from sparkvault_host.launcher.job_service import (
     Reference,
     Surroundings,
@@ -27,11 +28,31 @@ SECRET_LABEL = "sparkvault.secret"  # noqa: S105 - the name of a label
 #: Folder of a job that its driver writes event logs to (spark_constructs/tenant_roles.py lets it, and no other job).
 EVENT_LOGS = "eventlog"
 
+#: How long a job waits for a swarm that boots, in seconds: less than a document may take
+#: (spark_constructs.job_documents), and whoever submitted it may ask again.
+BOOT_SECONDS, _PAUSE_SECONDS = 120.0, 0.5
+
 _BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 
 
+def wait_until_up(engine: EngineApi, seconds: float = BOOT_SECONDS) -> None:
+    """Return as soon as swarm, master and secret are there. Raises NotReadyError, EngineError."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            master_url(engine)
+            rpc_secret(engine)
+            return
+        except (NotReadyError, EngineError) as error:
+            if isinstance(error, EngineError) and not error.not_ready:
+                raise
+            if time.monotonic() >= deadline:
+                raise NotReadyError(f"{error} (waited {seconds:.0f} s)") from error
+        time.sleep(_PAUSE_SECONDS)
+
+
 def surroundings(identity: HostIdentity, engine: EngineApi, given: Deployed, job_id: str) -> Surroundings:
-    """What this job runs in. Raises LauncherError, AwsError, EngineError where something is not there yet."""
+    """What this job runs in. Raises NotReadyError, EngineError where something is not there yet."""
     region, desired = identity.region, given.desired
     forced = {
         **s3_settings(region),
@@ -98,19 +119,19 @@ def tenants(desired: dict[str, Any]) -> frozenset[str]:
 
 
 def master_url(engine: EngineApi) -> str:
-    """``spark://…`` as the agent wrote it on the master's service."""
+    """``spark://…`` as the agent wrote it on the master's service. Raises NotReadyError, EngineError."""
     for service in engine.get("/services", filters={"label": [MASTER_LABEL]}) or []:
         url = service["Spec"]["Labels"].get(MASTER_LABEL, "")
         if url.startswith("spark://"):
             return str(url)
-    raise LauncherError("Spark's master is not up yet; `sparkvault status` shows what is missing")
+    raise NotReadyError("Spark's master is not up yet; `sparkvault status` shows what is missing")
 
 
 def rpc_secret(engine: EngineApi) -> Reference:
-    """The newest of the swarm's RPC secrets."""
+    """The newest of the swarm's RPC secrets. Raises NotReadyError, EngineError."""
     found = engine.get("/secrets", filters={"label": [f"{SECRET_LABEL}=rpc"]}) or []
     if not found:
-        raise LauncherError("the swarm has no RPC secret yet; `sparkvault status` shows what is missing")
+        raise NotReadyError("the swarm has no RPC secret yet; `sparkvault status` shows what is missing")
     newest = max(found, key=lambda secret: secret["CreatedAt"])
     return Reference(newest["ID"], newest["Spec"]["Name"])
 

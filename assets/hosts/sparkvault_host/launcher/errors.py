@@ -14,3 +14,7 @@ class RefusedSpecificationError(HostError):
 
 class LauncherError(HostError):
     """A job cannot be started, ended or looked at; the message says why."""
+
+
+class NotReadyError(LauncherError):
+    """The cluster takes no job yet, as after a boot; nothing was started, and the same may be asked again."""

@@ -41,8 +41,10 @@ def submit(job_id: str, tenant: str, identity: HostIdentity, engine: EngineApi, 
     was put, for S3 lets nobody put that but the tenant's submitters.
 
     Raises RefusedSpecificationError for a specification that breaks a rule (and records it, where the job is this
-    tenant's), LauncherError, AwsError, EngineError where the cluster cannot run it now.
+    tenant's), NotReadyError where the swarm is not up in time, LauncherError, AwsError, EngineError.
     """
+    # Before anything is read: whoever gives up meanwhile calls the job off by its record.
+    cluster.wait_until_up(engine)
     bucket = JobBucket(identity.job_bucket)
     with ThreadPoolExecutor() as pool:
         deployment = pool.submit(_deployment, identity)

@@ -7,10 +7,17 @@ from botocore.exceptions import ClientError
 
 from spark_constructs.naming import auto_scaling_group_name, document_name
 from sparkvault.account import Account
+from sparkvault.console import say
 from sparkvault.errors import NotAvailable, SparkvaultError, WaitTimeout
 
 #: How long a host may take to begin and finish a command, in seconds.
 COMMAND_SECONDS = 330.0
+
+#: How long a submission waits for hosts that boot, in seconds.
+BOOT_SECONDS = 300.0
+
+#: Exit codes of a document by which a host says that it is not ready: the launcher's own, and the shell's without one.
+NOT_READY, NO_LAUNCHER = 3, 127
 
 _FINAL = {"Success", "Failed", "TimedOut", "Cancelled", "Undeliverable", "Terminated"}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.3, 2.0
@@ -18,6 +25,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.3, 2.0
 
 class DeniedError(SparkvaultError):
     """The caller's role may not run this document."""
+
+
+class NotReadyError(NotAvailable):
+    """No host takes the command yet, as after a boot: nothing was started."""
 
 
 class LauncherFailedError(SparkvaultError):
@@ -42,7 +53,7 @@ class Documents:
         return document_name(self._cluster, self._family + short)
 
     def managers(self) -> list[str]:
-        """Ids of the managers in service. Raises NotAvailable where there is none."""
+        """Ids of the managers in service. Raises NotReadyError where there is none, NotAvailable without a group."""
         group = auto_scaling_group_name(self._cluster, self._group)
         found = self._account.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])
         groups = found["AutoScalingGroups"]
@@ -50,15 +61,29 @@ class Documents:
             raise NotAvailable(f"group {group} is not deployed", "run `sparkvault deploy`")
         serving = [host["InstanceId"] for host in groups[0]["Instances"] if host["LifecycleState"] == "InService"]
         if not serving:
-            raise NotAvailable(f"no host of {group} is in service", "wait a little; `sparkvault status` shows them")
+            raise NotReadyError(f"no host of {group} is in service", "wait a little; `sparkvault status` shows them")
         return serving
 
-    def run(self, short: str, job_id: str | None = None, *, seconds: float = COMMAND_SECONDS) -> str:
+    def run(self, short: str, job_id: str | None = None, *, patience: float = 0.0) -> str:
         """Run a document on a manager and return what it printed.
 
-        Raises DeniedError, NotAvailable where no manager can be reached, SparkvaultError with what the document said
-        when it failed, WaitTimeout.
+        ``patience``: how long to wait for hosts that boot, in seconds. Raises DeniedError, NotReadyError where no
+        manager takes it in that time, SparkvaultError with what the document said when it failed, WaitTimeout.
         """
+        deadline, pause, said = time.monotonic() + patience, _FIRST_PAUSE, ""
+        while True:
+            try:
+                return self._run(short, job_id)
+            except NotReadyError as error:
+                if time.monotonic() + pause > deadline:
+                    raise
+                if error.what != said:
+                    say(f"waiting for the cluster, at most {patience:.0f} s: {error.what}")
+                    said = error.what
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _run(self, short: str, job_id: str | None) -> str:
         parameters = {"job": [job_id]} if job_id else {}
         unreachable: ClientError | None = None
         for instance in self.managers():
@@ -72,22 +97,23 @@ class Documents:
                     unreachable = error
                     continue
                 raise _refused(self.name(short), error) from error
-            return self._output(sent["Command"]["CommandId"], instance, short, seconds)
-        raise NotAvailable(
+            return self._output(sent["Command"]["CommandId"], instance, short)
+        raise NotReadyError(
             "no manager is connected to Systems Manager", "wait a little; `sparkvault status` shows the hosts"
         ) from unreachable
 
-    def _output(self, command: str, instance: str, short: str, seconds: float) -> str:
-        deadline, pause = time.monotonic() + seconds, _FIRST_PAUSE
+    def _output(self, command: str, instance: str, short: str) -> str:
+        deadline, pause = time.monotonic() + COMMAND_SECONDS, _FIRST_PAUSE
         while time.monotonic() < deadline:
             invocation = self._invocation(command, instance)
             if invocation is not None and invocation["Status"] in _FINAL:
                 if invocation["Status"] == "Success":
                     return str(invocation["StandardOutputContent"])
-                raise _failed(self.name(short), invocation)
+                raise _failed(self.name(short), instance, invocation)
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
-        raise WaitTimeout(f"document {self.name(short)} on host {instance}", seconds, "see Run Command in the console")
+        what = f"document {self.name(short)} on host {instance}"
+        raise WaitTimeout(what, COMMAND_SECONDS, "see Run Command in the console")
 
     def _invocation(self, command: str, instance: str) -> dict[str, Any] | None:
         try:
@@ -109,10 +135,16 @@ def _refused(what: str, error: ClientError) -> SparkvaultError:
     return SparkvaultError(f"Systems Manager refuses document {what}: {message}")
 
 
-def _failed(what: str, invocation: dict[str, Any]) -> SparkvaultError:
-    said = [line for line in invocation["StandardErrorContent"].splitlines() if line.startswith("sparkvault: ")]
-    if said and invocation["Status"] == "Failed":
-        return LauncherFailedError(said[-1].removeprefix("sparkvault: "))
+def _failed(what: str, instance: str, invocation: dict[str, Any]) -> SparkvaultError:
+    lines = [line for line in invocation["StandardErrorContent"].splitlines() if line.startswith("sparkvault: ")]
+    said = lines[-1].removeprefix("sparkvault: ") if lines else ""
+    if invocation["Status"] == "Failed":
+        if invocation["ResponseCode"] == NO_LAUNCHER:
+            said = f"host {instance} is not set up yet"
+        if invocation["ResponseCode"] in (NOT_READY, NO_LAUNCHER):
+            return NotReadyError(said, "`sparkvault status` shows the hosts; `sparkvault logs` what they said")
+        if said:
+            return LauncherFailedError(said)
     return SparkvaultError(
         f"document {what} ended as {invocation['StatusDetails']} (exit code {invocation['ResponseCode']}): "
         f"{invocation['StandardErrorContent'].strip()[-500:] or 'it said nothing'}"

@@ -4,10 +4,18 @@ import json
 from typing import Any, ClassVar
 
 from spark_constructs.naming import log_group_name
+from sparkvault.console import say
 from sparkvault.errors import SparkvaultError
 from sparkvault.jobs import JobRecord, JobState, checked_job_id
+from sparkvault.targets.interruption import uninterrupted
 from sparkvault.targets.remote import log_stream
-from sparkvault.targets.remote.documents import DeniedError, Documents, LauncherFailedError
+from sparkvault.targets.remote.documents import (
+    BOOT_SECONDS,
+    DeniedError,
+    Documents,
+    LauncherFailedError,
+    NotReadyError,
+)
 from sparkvault.targets.remote.host_groups import HostGroups
 from sparkvault.targets.remote.remote_target import RemoteTarget
 from sparkvault.targets.remote.submission import Submission
@@ -38,14 +46,28 @@ class HostTarget(RemoteTarget):
         bucket = self._bucket
         bucket.upload(submission)
         try:
-            self._documents.run(f"job.{submission.spec.tenant}.submit", job_id)
-        except LauncherFailedError as error:
+            self._documents.run(f"job.{submission.spec.tenant}.submit", job_id, patience=BOOT_SECONDS)
+        except (LauncherFailedError, NotReadyError) as error:
             # Any other end leaves open whether the job will start; its record then says what the hosts know.
-            record = bucket.read(job_id)
-            if not record.state.ended:
-                bucket.write(record.model_copy(update={"state": JobState.FAILED, "message": error.what}))
+            self._ended(job_id, JobState.FAILED, error.what)
+            raise
+        except KeyboardInterrupt:
+            with uninterrupted():
+                say(f"cancelling job {job_id}")
+                try:
+                    self.cancel(job_id)
+                except NotReadyError:
+                    self._ended(job_id, JobState.CANCELLED, "cancelled")
             raise
         return bucket.read(job_id)
+
+    def _ended(self, job_id: str, state: JobState, message: str) -> JobRecord:
+        """The record of a job that runs nowhere; one that says how it ended stays."""
+        record = self._bucket.read(job_id)
+        if not record.state.ended:
+            record = record.model_copy(update={"state": state, "message": message})
+            self._bucket.write(record)
+        return record
 
     def _stream(self, record: JobRecord) -> str:
         return log_stream.job_stream(record.id)
@@ -60,16 +82,11 @@ class HostTarget(RemoteTarget):
 
     def cancel(self, job_id: str) -> JobRecord:
         """End a job and wait until it has ended; one that has ended already is left as it is."""
-        bucket = self._bucket
-        record = bucket.read(checked_job_id(job_id))
+        record = self._bucket.read(checked_job_id(job_id))
         if record.state.ended:
             return record
         if self._documents.run(f"job.{record.spec.tenant}.cancel", job_id).strip() == "not running":
-            record = bucket.read(job_id)
-            if not record.state.ended:
-                record = record.model_copy(update={"state": JobState.CANCELLED, "message": "cancelled"})
-                bucket.write(record)
-            return record
+            return self._ended(job_id, JobState.CANCELLED, "cancelled")
         return self._wait(job_id, self.cancel_seconds, "to end", lambda one: one.state.ended)
 
     def _report(self) -> dict[str, Any]:
