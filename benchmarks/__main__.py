@@ -5,6 +5,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from sparkvault.errors import SparkvaultError
+
 #: Modules that are not benchmarks.
 _SHARED = {"__main__", "network_app", "report", "tpch_application"}
 
@@ -16,7 +18,7 @@ def names() -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one benchmark: 0 if its goals are met, 1 if not, 2 for a name that none has."""
+    """Run one benchmark: 0 if its goals are met, 1 if not or if it failed, 2 for a name that none has."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: python -m benchmarks NAME [ARGS]\n")
         for name in names():
@@ -27,7 +29,11 @@ def main(arguments: list[str]) -> int:
     if name not in names():
         print(f"there is no benchmark {name!r}; there are {', '.join(names())}", file=sys.stderr)
         return 2
-    result: int = import_module(f"benchmarks.{name}").main(rest)
+    try:
+        result: int = import_module(f"benchmarks.{name}").main(rest)
+    except SparkvaultError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
     return result
 
 

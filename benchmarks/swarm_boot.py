@@ -27,6 +27,7 @@ from sparkvault.toolchain import tool_environment
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = "emulation/demo/deployment.yaml"
 AUTHORITY = "demo-swarm-authority"
+SUBMIT = ("sparkvault", "submit", "--target", "swarm", "--config", CONFIGURATION)
 PATIENCE_SECONDS = 400.0
 
 #: The job: a shuffle over both workers, whose answer is known.
@@ -66,6 +67,8 @@ def main(arguments: list[str]) -> int:
         job = Path(work) / "job.py"
         job.write_text(JOB, encoding="utf-8")
         images = published(aws)
+        # Not measured: what is read for the first time comes from the disk, and whoever is measured first would pay.
+        demo.run(*SUBMIT, str(job))
         for _ in range(options.repeats):
             for kind, measured in (("ours", ours(demo, ec2, job)), ("by_hand", by_hand(ec2, images))):
                 for phase, seconds in measured.items():
@@ -95,9 +98,8 @@ def ours(demo: Demo, ec2: EmulatedEc2, job: Path) -> dict[str, float]:
         host.run(["rm", "-rf", "/var/lib/cloud/instances"])
     ec2.aws.client("dynamodb").delete_item(TableName=AUTHORITY, Key={"cluster": {"S": "demo"}})
     started = power_cycle(ec2)
-    command = ["sparkvault", "submit", "--target", "swarm", "--config", CONFIGURATION, str(job)]
     # At once: waiting for the cluster is the command's own work, as it is the script's by hand.
-    process = subprocess.Popen(command, cwd=ROOT, env=dict(demo.environment), stdout=PIPE, stderr=STDOUT)
+    process = subprocess.Popen([*SUBMIT, str(job)], cwd=ROOT, env=dict(demo.environment), stdout=PIPE, stderr=STDOUT)
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(answered, process, started)
         phases = {"hosts_up": wait(ec2, started, lambda host: active(host, "docker.service"))}

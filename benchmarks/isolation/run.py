@@ -77,9 +77,6 @@ def main(arguments: list[str]) -> int:
     try:
         with engine_lease() as engine:
             notes += measure(engine, samples, runtimes, parts, effort)
-    except SparkvaultError as error:
-        print(error, file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         ended = True
         notes.append("the run was ended before everything was measured")

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from emulation.aws import EmbeddedAws, EmbeddedAwsError
 from emulation.demo import enclave, fargate, local, swarm, yarn
-from emulation.demo.steps import Demo, DemoError, console
+from emulation.demo.steps import Demo, console
 from sparkvault.errors import SparkvaultError
 from sparkvault.project import WORK_FOLDER_VARIABLE, work_folder
 from sparkvault.toolchain import find_node, tool_environment
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
                     part(demo, aws, work)
             if wanted == "all":
                 demo.note("YARN", "not part of this: `make demo TARGET=yarn` shows it in some minutes")
-    except (DemoError, EmbeddedAwsError, SparkvaultError) as error:
+    except (EmbeddedAwsError, SparkvaultError) as error:
         console.print("\n[bold red]The demo failed:[/]", end=" ")
         console.print(str(error), markup=False)
         return 1

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from sparkvault.errors import SparkvaultError
+
 ROOT = Path(__file__).resolve().parents[2]
 
 #: No step of the demo takes longer than this on a machine that can run it.
@@ -16,7 +18,7 @@ STEP_TIMEOUT_SECONDS = 600
 console = Console(highlight=False, soft_wrap=True)
 
 
-class DemoError(Exception):
+class DemoError(SparkvaultError):
     """A step failed, or its result was wrong."""
 
 

@@ -38,6 +38,12 @@ _HADOOP = (
         r"Requested user \S+ is (?:banned|not whitelisted)",
         "jobs run as a tenant's user; that one is no tenant's",
     ),
+    (
+        # Of a runtime outside its list NodeManager tells its own log alone: the container is not even prepared.
+        r"exitCode: -1000\s+Failing this attempt\.\s*Diagnostics: For more detailed output",
+        "no container was prepared, and YARN gives no reason, as for a job that asks for another container runtime: "
+        "leave YARN_CONTAINER_RUNTIME_TYPE out; if there is none, NodeManager's log on the host says why",
+    ),
 )
 
 
