@@ -123,8 +123,8 @@ class TenantRoles(Construct):
             ),
             Permission(
                 "EventLogOfThisJob",
-                ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
-                _folder(props.job_bucket, f"{own}/{EVENT_LOGS_PREFIX}"),
+                ("s3:AbortMultipartUpload", "s3:PutObject"),
+                (props.job_bucket.arn_for_objects(f"{own}/{EVENT_LOGS_PREFIX}*"),),
                 wildcard="The event log of the one job whose session this is; Spark names its files.",
             ),
             Permission(
@@ -156,7 +156,11 @@ class TenantRoles(Construct):
             Permission(
                 "EventLogs",
                 ("s3:GetObject",),
-                _folder(bucket, EVENT_LOGS_PREFIX),
+                # And the object of the folder's own name, which S3A asks for first.
+                (
+                    bucket.arn_for_objects(EVENT_LOGS_PREFIX.rstrip("/")),
+                    bucket.arn_for_objects(f"{EVENT_LOGS_PREFIX}*"),
+                ),
                 wildcard="Event logs of ended jobs, which managers put there, side by side.",
             ),
             Permission(
@@ -167,8 +171,3 @@ class TenantRoles(Construct):
             ),
             Permission("DecryptEventLogs", ("kms:Decrypt",), (key,), conditions=through_s3),
         ]
-
-
-def _folder(bucket: s3.IBucket, prefix: str) -> tuple[str, str]:
-    """What lies in it, and the object of its own name, which S3A asks for first."""
-    return bucket.arn_for_objects(prefix.rstrip("/")), bucket.arn_for_objects(f"{prefix}*")

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import tarfile
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from io import BytesIO
@@ -85,10 +86,20 @@ def test_a_daemons_web_ui_is_forwarded_to_this_machine(with_plugin: DeployedClus
 def test_the_web_ui_of_a_running_driver_and_afterwards_its_history(
     with_plugin: DeployedCluster, long_job: Path
 ) -> None:
+    # It starts a while after its swarm.
+    wait_until("the history server to answer", lambda: history_answers(with_plugin), 240)
     before = applications(with_plugin)
     with running(with_plugin, long_job, "6"):
         assert "Spark Jobs" in page(with_plugin, "driver", "/jobs/")
     wait_until("the history server to list the job", lambda: applications(with_plugin) - before, 180)
+
+
+def history_answers(cluster: DeployedCluster) -> bool:
+    try:
+        applications(cluster)
+    except urllib.error.HTTPError:
+        return False
+    return True
 
 
 def applications(cluster: DeployedCluster) -> set[str]:

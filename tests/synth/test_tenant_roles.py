@@ -95,6 +95,7 @@ def test_only_workers_take_the_role_and_only_in_the_tenants_name(tenant: str) ->
         ("s3:PutObject", f"{OBJECTS}/jobs/mine/files/app.py", OF_JOB, set()),
         ("s3:PutObject", f"{OBJECTS}/jobs/mine/record.json", OF_JOB, set()),
         ("s3:PutObject", f"{OBJECTS}/jobs/mine/eventlog/events_1", OF_JOB, {"sales", "audit"}),
+        ("s3:GetObject", f"{OBJECTS}/jobs/mine/eventlog/events_1", OF_JOB, set()),
         ("s3:GetObject", f"{OBJECTS}/jobs/another/eventlog/events_1", OF_JOB, set()),
         ("s3:GetObject", f"{OBJECTS}/jobs/another/files/app.py", OF_JOB, set()),
         ("s3:PutObject", f"{OBJECTS}/tenants/sales/x", {}, {"sales"}),

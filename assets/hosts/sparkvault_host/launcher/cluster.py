@@ -25,8 +25,10 @@ MASTER_SERVICE = "spark-master"
 MASTER_LABEL = "sparkvault.master-url"
 SECRET_LABEL = "sparkvault.secret"  # noqa: S105 - the name of a label
 
-#: Folder of a job that its driver writes event logs to (spark_constructs/tenant_roles.py lets it, and no other job).
+#: Folder of a job in the bucket that its event log goes to (spark_constructs/tenant_roles.py: of this job alone).
 EVENT_LOGS = "eventlog"
+#: Where its driver writes that, on the volume of its container.
+EVENT_LOG_FOLDER = "/opt/spark/work-dir/eventlog"
 
 #: How long a job waits for a swarm that boots, in seconds: less than a document may take
 #: (spark_constructs.job_documents), and whoever submitted it may ask again.
@@ -57,8 +59,8 @@ def surroundings(identity: HostIdentity, engine: EngineApi, given: Deployed, job
     forced = {
         **s3_settings(region),
         "spark.eventLog.enabled": "true",
-        "spark.eventLog.dir": f"s3a://{event_log(identity, job_id)}",
-        # S3 shows an object once it is closed: rolling files make a running job's log visible as well.
+        "spark.eventLog.dir": f"file://{EVENT_LOG_FOLDER}",
+        # What is complete goes to the bucket, and is removed from the disk (driver.py).
         "spark.eventLog.rolling.enabled": "true",
     }
     settings = {
@@ -137,7 +139,7 @@ def rpc_secret(engine: EngineApi) -> Reference:
 
 
 def event_log(identity: HostIdentity, job_id: str) -> str:
-    """Bucket and folder that the job's driver writes event logs to; its end has them copied for the history server."""
+    """Bucket and folder that the job's event log goes to; its end has it copied for the history server."""
     return f"{identity.job_bucket}/jobs/{job_id}/{EVENT_LOGS}"
 
 

@@ -1,7 +1,10 @@
-"""First program of a job's container: fetches the job's files, checks them, and becomes Spark's driver.
+"""First program of a job's container: fetches the job's files, checks them, runs Spark's driver, keeps its event log.
 
 It is delivered as a Swarm config and runs with the Python of the Spark image. Credentials are the tenant's, from the
 host's credentials broker; the files are what was submitted, or nothing starts.
+
+The driver writes its event log to the container's disk, and this program hands it to the bucket: a driver that loads
+Hadoop's S3 for that alone starts seconds later.
 """
 
 from __future__ import annotations
@@ -9,45 +12,108 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+import signal
+import subprocess
 import sys
 import time
+import traceback
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 ENTRYPOINT = "/opt/entrypoint.sh"
 FILES = Path("/opt/spark/work-dir/files")
 CREDENTIALS_ATTEMPTS = 5
 _PIECE = 1 << 20
 
+#: How often a running job's event log is looked at for files that are complete, and how long handing over may take.
+EVENT_LOG_SECONDS, HANDING_SECONDS = 30.0, 120
+
+#: Exit code of a driver that cannot start (sysexits.h).
+CANNOT_START = 78
+
+#: A file of a rolling event log, as Spark names it (EventLogFileWriters.scala).
+_EVENTS, _STATUS = re.compile(r"events_([0-9]+)_.+"), "appstatus_"
+
+#: What ends a container's programs reaches all of them: the driver ends by it, and this program when the driver has.
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
 
 class DriverError(Exception):
     """The driver cannot start; the message is what the job's output says."""
 
 
-def main() -> None:
-    """Prepare, and become the driver."""
+def main() -> int:
+    """Prepare, run the driver, and hand over its event log; the driver's exit code as shells give it."""
     launch = json.loads(Path(os.environ["SPARKVAULT_LAUNCH"]).read_text(encoding="utf-8"))
-    try:
-        prepare(launch)
-        command = launch["command"]
-        if launch["kind"] == "scala":
-            command = [*command, *wrapped(FILES / launch["main"], launch["arguments"])]
-    except DriverError as error:
-        print(f"sparkvault: {error}", file=sys.stderr, flush=True)
-        sys.exit(78)
+    code = apart(lambda: prepare(launch))
+    if code != 0:
+        return code
+    command = launch["command"]
+    if launch["kind"] == "scala":
+        command = [*command, *wrapped(FILES / launch["main"], launch["arguments"])]
     environment = {**os.environ, "SPARK_CONF_DIR": str(configured())}
     # Modules that were sent along are found, as beside the application on its author's machine.
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(FILES))))
     if launch["kind"] != "shell":
         # A script that reads its standard input finds its end.
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.execve(ENTRYPOINT, [ENTRYPOINT, *command], environment)  # noqa: S606 - a list, never a shell
+    Path(launch["event_log"]["folder"]).mkdir(mode=0o700, parents=True, exist_ok=True)
+    code = drive([ENTRYPOINT, *command], environment, lambda: hand_over(launch, ended=False))
+    if apart(lambda: hand_over(launch, ended=True), HANDING_SECONDS) != 0:
+        print("sparkvault: the history server will miss events of this job", file=sys.stderr, flush=True)
+    return code
 
 
-def prepare(launch: dict[str, Any]) -> None:
-    """Every file of the job, as the specification names it; and the folder of event logs. Raises DriverError."""
+def drive(command: list[str], environment: dict[str, str], meanwhile: Callable[[], None]) -> int:
+    """Run the driver to its end, whatever signals come; its exit code as shells give it.
+
+    ``meanwhile`` is done every now and then, and may fail: what it says is for nobody.
+    """
+    for number in _SIGNALS:
+        # A function, as the driver would inherit SIG_IGN. tini sends signals to the whole group.
+        signal.signal(number, lambda *_: None)
+    driver = subprocess.Popen(command, env=environment)
+    while True:
+        try:
+            return shell_code(driver.wait(EVENT_LOG_SECONDS))
+        except subprocess.TimeoutExpired:
+            apart(meanwhile, HANDING_SECONDS, quiet=True)
+
+
+def shell_code(code: int) -> int:
+    """An exit code as shells give it: 128 and the signal's number where one ended the program."""
+    return 128 - code if code < 0 else code
+
+
+def apart(work: Callable[[], None], seconds: int = 0, *, quiet: bool = False) -> int:
+    """Do it in a process of its own, whose memory is free again afterwards; its exit code as shells give it.
+
+    What went wrong is said in the job's output, unless ``quiet``. ``seconds``: how long it may take; 0: as it needs.
+    """
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(seconds)
+            work()
+            code = 0
+        except DriverError as error:
+            code = CANNOT_START
+            if not quiet:
+                print(f"sparkvault: {error}", file=sys.stderr, flush=True)
+        except BaseException:  # noqa: BLE001 - whatever it is, nothing goes on in two processes
+            if not quiet:
+                traceback.print_exc()
+        finally:
+            os._exit(code)
+    return shell_code(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def bucket(launch: dict[str, Any]) -> Any:
+    """The job bucket, with credentials that are new. Raises DriverError."""
     from pyarrow import fs
 
     endpoint = launch.get("endpoint") or ""
@@ -55,13 +121,45 @@ def prepare(launch: dict[str, Any]) -> None:
     if endpoint:
         scheme, _, address = endpoint.partition("://")
         where |= {"scheme": scheme, "endpoint_override": address.rstrip("/")}
-    store = fs.S3FileSystem(**where)
-    try:
-        # S3 has no folders: Spark finds this one once something is in it, and does not start before.
-        with store.open_output_stream(f"{launch['event_log']}/.sparkvault") as marker:
-            marker.write(b"event logs")
-    except OSError as error:
-        raise DriverError(f"the place of event logs cannot be written: {error}") from error
+    return fs.S3FileSystem(**where)
+
+
+def hand_over(launch: dict[str, Any], *, ended: bool) -> None:
+    """Files of the event log that nothing is added to any more go to the bucket: all, once the driver has ended.
+
+    Raises DriverError.
+    """
+    found = complete(Path(launch["event_log"]["folder"]), ended=ended)
+    if not found:
+        return
+    store = bucket(launch)
+    for file in found:
+        try:
+            with (
+                file.open("rb") as source,
+                store.open_output_stream(f"{launch['event_log']['place']}/{file.parent.name}/{file.name}") as copy,
+            ):
+                shutil.copyfileobj(source, copy, _PIECE)
+        except OSError as error:
+            raise DriverError(f"the event log cannot be written to the job bucket: {error}") from error
+        if _EVENTS.fullmatch(file.name):
+            file.unlink()
+
+
+def complete(folder: Path, *, ended: bool) -> list[Path]:
+    """Files of event logs that are complete: Spark adds to the one with the highest number only."""
+    found = []
+    for log in sorted(folder.glob("eventlog_v2_*/")):
+        numbered = sorted((int(match[1]), file) for file in log.iterdir() if (match := _EVENTS.fullmatch(file.name)))
+        found += [file for _, file in (numbered if ended else numbered[:-1])]
+        if ended:
+            found += sorted(log.glob(f"{_STATUS}*"))
+    return found
+
+
+def prepare(launch: dict[str, Any]) -> None:
+    """Every file of the job, as the specification names it. Raises DriverError."""
+    store = bucket(launch)
     FILES.mkdir(parents=True, exist_ok=True)
     for file in launch["files"]:
         try:
@@ -143,4 +241,4 @@ def wrapped(script: Path, arguments: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

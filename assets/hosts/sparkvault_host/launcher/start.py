@@ -104,7 +104,7 @@ def launch_content(spec: Specification, command: list[str], identity: HostIdenti
             "region": identity.region,
             "endpoint": other_endpoint("S3"),
             "place": f"{identity.job_bucket}/jobs/{spec.id}/files",
-            "event_log": cluster.event_log(identity, spec.id),
+            "event_log": {"folder": cluster.EVENT_LOG_FOLDER, "place": cluster.event_log(identity, spec.id)},
             "files": [{"name": one.name, "size": one.size, "sha256": one.sha256} for one in spec.files],
         }
     ).encode()
