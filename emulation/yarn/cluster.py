@@ -344,9 +344,9 @@ class YarnCluster:
     def put(self, sources: Sequence[Path], tenant: str) -> str:
         """Copy files or folders of this machine to the tenant's home in HDFS; the address of that home."""
         place = f"/user/{tenant}"
-        self.hadoop.run(
-            "org.apache.hadoop.fs.FsShell", "-put", "-f", *map(str, sources), place, extra=self.credentials(tenant)
-        )
+        # As addresses: Hadoop finds no path with a space in it.
+        files = [source.resolve().as_uri() for source in sources]
+        self.hadoop.run("org.apache.hadoop.fs.FsShell", "-put", "-f", *files, place, extra=self.credentials(tenant))
         return f"hdfs://{GATEWAY}:8020{place}"
 
     @staticmethod
