@@ -47,7 +47,7 @@ def run(engine: Engine, runtime: Runtime, data: Data, progress: Callable[[str], 
         outcome = cluster.submit(
             [str(tpch.APPLICATION), home, queries.name],
             tenant=TENANT,
-            settings={**SETTINGS, "spark.files": f"file://{queries}"},
+            settings={**SETTINGS, "spark.files": queries.resolve().as_uri()},
             seconds=JOB_SECONDS,
         )
         if outcome.exit_code:

@@ -59,7 +59,10 @@ def answered(demo: Demo, cluster: YarnCluster, text: Path, data: Path) -> None:
     queries.write_text(json.dumps(asked), encoding="utf-8")
     home = cluster.put([text, data / "lineitem.parquet"], TENANT)
     modules = [ROOT / "examples" / "word_count.py", tpch.APPLICATION]
-    sent = {"spark.files": f"file://{queries}", "spark.submit.pyFiles": ",".join(map(str, modules))}
+    sent = {
+        "spark.files": queries.resolve().as_uri(),
+        "spark.submit.pyFiles": ",".join(module.as_uri() for module in modules),
+    }
     application = [str(APPLICATION), f"{home}/{text.name}", f"{home}/lineitem.parquet", queries.name, str(TOP)]
     console.print(f"[dim]$ spark-submit {APPLICATION.name} {text.name} lineitem.parquet[/]")
     outcome = cluster.submit(application, tenant=TENANT, settings={**SMALL_JOB} | sent)
