@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from emulation.aws import EmbeddedAws
+from tests.support.local_cluster import wait_until
 
 PROGRAM = Path(__file__).parents[2] / "assets/hosts/sparkvault_host/launcher/driver.py"
 BUCKET, PLACE = "jobs-bucket", "jobs/20261121-130455-9f3a01bc"
@@ -125,13 +125,6 @@ def container(tmp_path: Path, aws: EmbeddedAws) -> Iterator[Container]:
         aws.client("s3").delete_object(Bucket=BUCKET, Key=one["Key"])
 
 
-def until(what: str, check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not check():
-        assert time.monotonic() < deadline, f"waited 30 s for {what}"
-        time.sleep(0.1)
-
-
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     said, _ = process.communicate(timeout=60)
     return process.returncode, said
@@ -150,9 +143,9 @@ def test_what_is_complete_is_handed_over_while_the_driver_runs(container: Contai
         "while [ ! -e ../go-on ]; do sleep 0.1; done"
     )
     process = container.start(script)
-    until("two files", lambda: len(container.kept()) == 2)
+    wait_until("two files", lambda: len(container.kept()) == 2)
     assert container.kept() == {f"eventlog_v2_app/events_{n}_app": f"{n}\n" for n in (9, 10)}
-    until("room on the disk", lambda: len(list((container.log / "eventlog_v2_app").glob("events_*"))) == 1)
+    wait_until("room on the disk", lambda: len(list((container.log / "eventlog_v2_app").glob("events_*"))) == 1)
     (container.folder / "go-on").touch()
     assert ended(process) == (0, "")
     assert len(container.kept()) == 4
@@ -163,7 +156,7 @@ def test_a_driver_that_is_told_to_end_keeps_its_log(container: Container) -> Non
         "trap 'echo last > eventlog_v2_app/events_1_app; exit 143' TERM\ntouch ../ready; while true; do sleep 0.1; done"
     )
     process = container.start(script)
-    until("the driver", (container.folder / "ready").exists)
+    wait_until("the driver", (container.folder / "ready").exists)
     os.killpg(process.pid, signal.SIGTERM)
     assert ended(process)[0] == 143
     assert container.kept() == {"eventlog_v2_app/events_1_app": "last\n"}
