@@ -74,6 +74,19 @@ def test_a_good_specification_runs_what_was_asked_for() -> None:
     assert "/opt/spark/work-dir/files/lib.zip" in command
 
 
+@pytest.mark.parametrize(
+    ("arguments", "quick"), [([], True), (["--driver-cores", "3"], True), (["--driver-cores", "4"], False)]
+)
+def test_a_small_driver_does_without_the_optimising_compiler_and_a_person_may_say_otherwise(
+    arguments: list[str], quick: bool
+) -> None:
+    own = ["--conf", "spark.driver.defaultJavaOptions=-XX:+UseParallelGC"]
+    command = spark_command(read(changed("job.spark_arguments", [*arguments, *own])), AROUND)
+    found = [word for word in command if word.startswith("spark.driver.defaultJavaOptions=")]
+    assert found[-1] == own[1]
+    assert any("TieredStopAtLevel=1" in word for word in found[:-1]) == quick
+
+
 def test_what_sparkvault_decides_comes_after_what_a_person_says() -> None:
     command = spark_command(read(json.dumps(GOOD).encode()), AROUND)
     assert command.index("spark.eventLog.dir=s3a://jobs/eventlog") > command.index("spark.sql.shuffle.partitions=8")

@@ -18,7 +18,7 @@ VERIFIED = "sparkvault.verified"
 INSTANCE = "sparkvault.instance"
 SIZE = "sparkvault.size"
 ORDINAL = "sparkvault.ordinal"
-#: A node on which the Spark worker has run: its host has the images, and drivers may go there.
+#: A node on which the Spark worker has been started: its host has the images, and drivers may go there.
 RUNS_SPARK = "sparkvault.runs-spark"
 
 #: Labels of the swarm itself.
@@ -95,7 +95,7 @@ class Node:
     reachable: bool = True
     """For managers: whether Raft reaches it."""
     runs_spark: bool = False
-    """Whether its Spark worker runs and is healthy."""
+    """Whether its Spark worker has been started, healthy already or not yet."""
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,8 @@ SPOT_SECONDS = 120.0
 
 _SERVICE_NAME = "com.docker.swarm.service.name"
 _EXECUTOR = "CoarseGrainedExecutorBackend"
+#: States of a task whose container is there: the first lasts until its health check is content.
+_STARTED = ("starting", "running")
 
 _T = TypeVar("_T")
 
@@ -282,13 +284,13 @@ class Observer:
             return None
 
     def _see_nodes_with_spark(self, services: tuple[Service, ...]) -> frozenset[str]:
-        """Nodes whose Spark worker runs; the engine says so once the health check is content."""
+        """Nodes whose Spark worker has been started, healthy already or not yet: images are there."""
         names = [each.name for each in services if each.name.startswith("spark-worker")]
         if not names:
             return frozenset()
         tasks = self._engine.get("/tasks", filters={"service": names, "desired-state": ["running"]}) or []
         return frozenset(
-            str(task.get("NodeID")) for task in tasks if (task.get("Status") or {}).get("State") == "running"
+            str(task.get("NodeID")) for task in tasks if (task.get("Status") or {}).get("State") in _STARTED
         )
 
     def _see_node(self, node: dict[str, Any], engine: Engine, now: float, with_spark: frozenset[str]) -> Node:
