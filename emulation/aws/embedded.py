@@ -19,6 +19,7 @@ from typing import Any, Literal
 from emulation.aws import client as clients
 from emulation.aws.absent_engine import write_command
 from emulation.aws.environment import sealed_environment
+from sparkvault.errors import SparkvaultError
 
 ACCOUNT_ID = "123456789012"  # the one account that moto has unless told otherwise
 START_TIMEOUT_SECONDS = 60.0
@@ -30,7 +31,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 Hosts = Literal["absent", "external"]
 
 
-class EmbeddedAwsError(RuntimeError):
+class EmbeddedAwsError(SparkvaultError):
     """The emulated account could not be started, or was used while it was not running."""
 
 

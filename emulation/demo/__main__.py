@@ -11,7 +11,7 @@ from types import FrameType
 
 from rich.table import Table
 
-from emulation.aws import EmbeddedAws, EmbeddedAwsError
+from emulation.aws import EmbeddedAws
 from emulation.demo import enclave, fargate, local, swarm, yarn
 from emulation.demo.steps import Demo, console
 from sparkvault.errors import SparkvaultError
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
                     part(demo, aws, work)
             if wanted == "all":
                 demo.note("YARN", "not part of this: `make demo TARGET=yarn` shows it in some minutes")
-    except (EmbeddedAwsError, SparkvaultError) as error:
+    except SparkvaultError as error:
         console.print("\n[bold red]The demo failed:[/]", end=" ")
         console.print(str(error), markup=False)
         return 1

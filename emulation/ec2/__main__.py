@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from emulation.ec2.emulated import EmulatedEc2, default_state_file
-from emulation.ec2.errors import Ec2EmulationError, HostError
+from emulation.ec2.errors import Ec2EmulationError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "emulation" / "demo" / "deployment.yaml"
@@ -51,7 +51,7 @@ def main() -> int:
             print(_environment_file(state).read_text(), end="")
             return 0
         return _status(state) if options.verb == "status" else _down(state)
-    except (Ec2EmulationError, HostError) as error:
+    except Ec2EmulationError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
 

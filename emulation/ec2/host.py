@@ -84,7 +84,6 @@ class Host:
             raise HostError(
                 f"`{shlex.join(command)}` on {self.instance_id} ended with {done.exit_code}: "
                 f"{(done.stderr or done.stdout).strip()[-2000:]}",
-                exit_code=done.exit_code,
                 output=done.stdout + done.stderr,
             )
         return done

@@ -57,7 +57,7 @@ def wait_until(what: str, check: Callable[[], Any], seconds: float = RECOVERY_SE
     while True:
         try:
             found = check()
-        except (HostError, Ec2EmulationError, EmbeddedAwsError) as error:
+        except (Ec2EmulationError, EmbeddedAwsError) as error:
             found, why = None, str(error)
         if found:
             return found
