@@ -51,7 +51,7 @@ def detached(cluster: DeployedCluster, *arguments: str) -> str:
     return found[0]
 
 
-def wait_until(what: str, check: Callable[[], Any], seconds: float = RECOVERY_SECONDS) -> Any:
+def wait_until(what: str, check: Callable[[], Any], seconds: float = RECOVERY_SECONDS, pause: float = 0.5) -> Any:
     """The first true answer of ``check``; a host that does not answer just now is not an answer."""
     deadline, why = time.monotonic() + seconds, ""
     while True:
@@ -62,7 +62,7 @@ def wait_until(what: str, check: Callable[[], Any], seconds: float = RECOVERY_SE
         if found:
             return found
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}, in vain. {why}"
-        time.sleep(0.5)
+        time.sleep(pause)
 
 
 def output_so_far(cluster: DeployedCluster, job: str) -> list[str]:
@@ -160,7 +160,8 @@ def whole(cluster: DeployedCluster, workers: int, seconds: float = RECOVERY_SECO
         return bool(report["healthy"]) and len(alive) == workers
 
     try:
-        wait_until("a whole cluster", look, seconds)
+        # Each look is a command with seconds of work, on a machine that needs them for what is awaited.
+        wait_until("a whole cluster", look, seconds, pause=3.0)
     except AssertionError as late:
         raise AssertionError(f"{late} Last seen: {last}") from late
     return time.monotonic() - began
