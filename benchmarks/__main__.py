@@ -8,7 +8,7 @@ from pathlib import Path
 from sparkvault.errors import SparkvaultError
 
 #: Modules that are not benchmarks.
-_SHARED = {"__main__", "network_app", "report", "tpch_application", "tpch_queries"}
+_SHARED = {"__main__", "emulated_swarm", "network_app", "report", "tpch_application", "tpch_queries"}
 
 
 def names() -> list[str]:

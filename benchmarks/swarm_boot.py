@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import subprocess
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,29 +14,13 @@ from functools import partial
 from pathlib import Path
 from subprocess import PIPE, STDOUT
 
+from benchmarks.emulated_swarm import ANSWER, JOB, SUBMIT, deployed_swarm
 from benchmarks.report import Goal, Report
-from emulation.aws import EmbeddedAws, bootstrap
-from emulation.demo.steps import Demo
+from emulation.demo.steps import ROOT, Demo
 from emulation.ec2 import EmulatedEc2, Host
-from emulation.engine import engine_lease
-from sparkvault.project import WORK_FOLDER_VARIABLE
-from sparkvault.toolchain import tool_environment
 
-ROOT = Path(__file__).parent.parent
-CONFIGURATION = "emulation/demo/deployment.yaml"
 AUTHORITY = "demo-swarm-authority"
-SUBMIT = ("sparkvault", "submit", "--target", "swarm", "--config", CONFIGURATION)
 PATIENCE_SECONDS = 400.0
-
-#: The job: a shuffle over both workers, whose answer is known.
-JOB = """
-from pyspark.sql import SparkSession
-spark = SparkSession.builder.getOrCreate()
-pairs = spark.sparkContext.parallelize(range(1000), 8).map(lambda number: (number % 7, number))
-print("sum", sum(value for _, value in pairs.reduceByKey(lambda a, b: a + b).collect()))
-spark.stop()
-"""
-ANSWER = f"sum {sum(range(1000))}"
 
 #: What the tutorials' containers need of our images: the secret as a file, and to be let write.
 BY_HAND_FLAGS = (
@@ -54,18 +37,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     report = Report("swarm_boot", goals=[Goal("boot_over_by_hand", "at_most", 0.8)])
     samples: dict[str, list[float]] = {}
-    with (
-        tempfile.TemporaryDirectory() as work,
-        engine_lease() as engine,
-        EmbeddedAws(hosts="external") as aws,
-        EmulatedEc2(aws, engine) as ec2,
-    ):
-        bootstrap(aws, [ROOT / "node_modules" / ".bin" / "cdk"])
-        demo = Demo(ec2.environment(tool_environment() | {WORK_FOLDER_VARIABLE: work}))
-        demo.run("sparkvault", "deploy", "--config", CONFIGURATION, "--yes")
-        job = Path(work) / "job.py"
-        job.write_text(JOB, encoding="utf-8")
-        images = published(aws)
+    with deployed_swarm() as (demo, ec2, job):
+        images = published(ec2)
         # Not measured: what is read for the first time comes from the disk, and whoever is measured first would pay.
         demo.run(*SUBMIT, str(job))
         for _ in range(options.repeats):
@@ -83,10 +56,10 @@ def main(arguments: list[str]) -> int:
     return 0 if report.publish() else 1
 
 
-def published(aws: EmbeddedAws) -> dict[str, str]:
+def published(ec2: EmulatedEc2) -> dict[str, str]:
     """The images by name, as hosts have them."""
     names = {name: f"/sparkvault/demo/images/{name}" for name in ("master", "worker", "submit")}
-    ssm = aws.client("ssm")
+    ssm = ec2.aws.client("ssm")
     return {name: ssm.get_parameter(Name=path)["Parameter"]["Value"] for name, path in names.items()}
 
 
