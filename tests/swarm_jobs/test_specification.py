@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spark_constructs.spark_settings import refused_settings, rules_as_data
+from sparkvault.targets.local.spark_conf import CORES_FOR_OPTIMISING_DRIVERS, QUICK_START
 from sparkvault.targets.swarm import host_rules
 from sparkvault_host.launcher import sick_hosts
 from sparkvault_host.launcher.errors import RefusedSpecificationError
@@ -75,16 +76,22 @@ def test_a_good_specification_runs_what_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "quick"), [([], True), (["--driver-cores", "3"], True), (["--driver-cores", "4"], False)]
+    ("arguments", "quick"),
+    [
+        ([], True),
+        (["--driver-cores", str(CORES_FOR_OPTIMISING_DRIVERS - 1)], True),
+        (["--driver-cores", str(CORES_FOR_OPTIMISING_DRIVERS)], False),
+    ],
 )
-def test_a_small_driver_does_without_the_optimising_compiler_and_a_person_may_say_otherwise(
+def test_a_small_driver_starts_as_on_ones_own_machine_and_a_person_may_say_otherwise(
     arguments: list[str], quick: bool
 ) -> None:
+    assert "-XX:TieredStopAtLevel=1" in QUICK_START
     own = ["--conf", "spark.driver.defaultJavaOptions=-XX:+UseParallelGC"]
     command = spark_command(read(changed("job.spark_arguments", [*arguments, *own])), AROUND)
     found = [word for word in command if word.startswith("spark.driver.defaultJavaOptions=")]
     assert found[-1] == own[1]
-    assert any("TieredStopAtLevel=1" in word for word in found[:-1]) == quick
+    assert found[:-1] == ([f"spark.driver.defaultJavaOptions={QUICK_START}"] if quick else [])
 
 
 def test_what_sparkvault_decides_comes_after_what_a_person_says() -> None:

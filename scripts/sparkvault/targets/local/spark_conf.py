@@ -38,7 +38,7 @@ _PROTECTION = {
 #: On fewer cores than this the optimising compiler takes more from a short job than it gives (word count:
 #: half of all CPU time), so drivers, which mostly plan and wait, do without it. Executors keep it.
 CORES_FOR_OPTIMISING_DRIVERS = 4
-_QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 #: What holds for processes of this machine only, or must not lie where a container shows it.
 _OF_PROCESSES = (
@@ -102,7 +102,7 @@ def driver_settings(secret: str, master_url: str, size: WorkerSize, folder: Loca
     quick = this_machine().cores < CORES_FOR_OPTIMISING_DRIVERS
     return {
         # Comes before a person's own spark.driver.extraJavaOptions, which may say otherwise.
-        **({"spark.driver.defaultJavaOptions": _QUICK_START} if quick else {}),
+        **({"spark.driver.defaultJavaOptions": QUICK_START} if quick else {}),
         **_PROTECTION,
         **_DECOMMISSION,
         "spark.authenticate.secret": secret,
