@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from sparkvault.errors import SparkvaultError
+from sparkvault.targets.interruption import interruptible
 
 #: Modules that are not benchmarks.
 _SHARED = {"__main__", "emulated_swarm", "network_app", "report", "tpch_application", "tpch_queries"}
@@ -18,7 +19,7 @@ def names() -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one benchmark: 0 if its goals are met, 1 if not or if it failed, 2 for a name that none has."""
+    """Run one benchmark: 0 goals met, 1 not met or failed, 2 for a name that none has, 130 interrupted."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: python -m benchmarks NAME [ARGS]\n")
         for name in names():
@@ -30,10 +31,14 @@ def main(arguments: list[str]) -> int:
         print(f"there is no benchmark {name!r}; there are {', '.join(names())}", file=sys.stderr)
         return 2
     try:
-        result: int = import_module(f"benchmarks.{name}").main(rest)
+        with interruptible():
+            result: int = import_module(f"benchmarks.{name}").main(rest)
     except SparkvaultError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; everything that was started has been ended", file=sys.stderr)
+        return 130
     return result
 
 

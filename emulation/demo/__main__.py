@@ -1,13 +1,11 @@
 """`python -m emulation.demo [PART]`: runs the demo, or one part of it, and ends with a summary."""
 
 import shutil
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 from rich.table import Table
 
@@ -16,6 +14,7 @@ from emulation.demo import enclave, fargate, local, swarm, yarn
 from emulation.demo.steps import Demo, console
 from sparkvault.errors import SparkvaultError
 from sparkvault.project import WORK_FOLDER_VARIABLE, work_folder
+from sparkvault.targets.interruption import interruptible
 from sparkvault.toolchain import find_node, tool_environment
 
 #: Part → what runs it. `all` runs every one but those on request.
@@ -37,7 +36,6 @@ def main(arguments: list[str]) -> int:
     if len(arguments) > 1 or wanted not in ("all", *PARTS):
         print(f"usage: make demo [TARGET={'|'.join(('all', *PARTS))}]", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
     try:
         find_node(tool_environment())
@@ -47,7 +45,7 @@ def main(arguments: list[str]) -> int:
         console.print(f"[bold red]Error:[/] {error}")
         return 1
     try:
-        with EmbeddedAws() as aws:
+        with interruptible(), EmbeddedAws() as aws:
             environment = aws.environment(tool_environment()) | {WORK_FOLDER_VARIABLE: str(work)}
             demo = Demo(environment)
             parts = dict(PARTS)
@@ -75,10 +73,6 @@ def main(arguments: list[str]) -> int:
     console.print()
     console.print(summary)
     return 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
