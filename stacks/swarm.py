@@ -139,6 +139,7 @@ def workers(deployment: Deployment) -> SwarmWorkers:
         spot=SpotShare(spot.on_demand_base, spot.on_demand_percent_above_base) if spot.enabled else None,
         enclaves=EnclaveReservation(enclaves.count, enclaves.cpus, enclaves.memory_mib) if enclaves.enabled else None,
         enclave_image=deployed_image(Path(enclaves.image)) if enclaves.enabled and enclaves.image else None,
+        enclave_key_arn=enclaves.key_arn if enclaves.enabled else None,
     )
 
 

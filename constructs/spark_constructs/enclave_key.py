@@ -12,6 +12,7 @@ from constructs import Construct
 
 from spark_constructs.kms_key import ADMINISTRATION, administration
 from spark_constructs.naming import KEY_ALIAS, checked
+from spark_constructs.permissions import Permission
 from spark_constructs.refusal import RefusedError
 
 #: The registers that together say what an enclave runs; each of them alone can be equal for two images.
@@ -105,7 +106,8 @@ class EnclaveKey(Construct):
 
     def _policy(self, props: EnclaveKeyProps) -> iam.PolicyDocument:
         # KMS refuses a policy that names a principal it cannot find, and the hosts' role may be made later: so its
-        # account, on the condition that it is that role. Its own policy must then allow the call, too.
+        # account, on the condition that it is that role. Its own policy must then allow the call, too
+        # (`decrypt_in_enclaves`).
         parent = {"ArnEquals": {"aws:PrincipalArn": props.parent_role_arn}}
         statements = [
             administration(*(iam.ArnPrincipal(arn) for arn in props.administrators)),
@@ -149,8 +151,20 @@ class EnclaveKey(Construct):
         return iam.PolicyDocument(statements=statements, minimize=False)
 
 
+def decrypt_in_enclaves(key_arn: str) -> Permission:
+    """What the hosts' role needs of its own: the key's policy lets the hosts' account decide about its roles.
+
+    Which images may decrypt is the key's matter; from here, nothing is asked for without an attestation document.
+    """
+    conditions = {
+        **_BOUND_TO_A_TABLE,
+        "Null": {**_BOUND_TO_A_TABLE["Null"], "kms:RecipientAttestation:ImageSha384": "false"},
+    }
+    return Permission("TablesInEnclaves", ("kms:Decrypt",), (key_arn,), conditions=conditions)
+
+
 # All keys of the encryption context must be there, and no other: a data key for one table opens no other one.
-_BOUND_TO_A_TABLE = {
+_BOUND_TO_A_TABLE: Mapping[str, Mapping[str, object]] = {
     "Null": {f"kms:EncryptionContext:{name}": "false" for name in CONTEXT_KEYS},
     "ForAllValues:StringEquals": {"kms:EncryptionContextKeys": list(CONTEXT_KEYS)},
 }

@@ -15,6 +15,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct, IDependable
 
 from spark_constructs.enclave_image import EnclaveImage, EnclaveImageProps
+from spark_constructs.enclave_key import decrypt_in_enclaves
 from spark_constructs.host_group import HostDisks, HostGroup, HostGroupProps, SpotShare
 from spark_constructs.host_group_guards import EnclaveReservation
 from spark_constructs.host_notifications import HostNotifications, HostNotificationsProps
@@ -60,6 +61,8 @@ class SwarmWorkers:
     """What each worker sets aside for Nitro Enclaves; default: nothing."""
     enclave_image: EnclaveImageProps | None = None
     """What those enclaves run; default: nothing, and no enclave is started."""
+    enclave_key_arn: str | None = None
+    """The data owner's key (``EnclaveKey``), which enclaves decrypt tables with; default: clients' keys only."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +231,8 @@ class Swarm(Construct):
         )
         self.managers.role.add(*self.authority.read(), *self.authority.write())
         self.workers.role.add(*self.authority.read())
+        if props.workers.enclave_key_arn:
+            self.workers.role.add(decrypt_in_enclaves(props.workers.enclave_key_arn))
         # Hosts ask for it as soon as they boot, and until they are gone.
         self._before_any_host(self.authority)
 

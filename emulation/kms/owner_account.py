@@ -47,8 +47,8 @@ def open_owner_account(aws: EmbeddedAws, measurements: Path, simulated_root: byt
     KMS then answers documents that the (simulated) maker `simulated_root` signed, of that image and no other.
     """
     aws.trust_simulated_nsm(simulated_root)
+    # The key names this role itself, so it needs no policy of its own.
     owner = _role(aws, OWNER_ROLE)
-    hosts = _role(aws, host_role_name(CLUSTER, "worker", aws.region))
     formation = aws.client("cloudformation")
     template = json.dumps(_template(aws, measurements))
     formation.create_stack(StackName=_STACK, TemplateBody=template, Capabilities=["CAPABILITY_NAMED_IAM"])
@@ -61,6 +61,7 @@ def open_owner_account(aws: EmbeddedAws, measurements: Path, simulated_root: byt
             raise OwnerAccountError(f"the stack {_STACK} is {found['StackStatus']}")
         time.sleep(0.2)
     arn = next(one["OutputValue"] for one in found["Outputs"] if one["OutputKey"] == "EnclaveKeyArn")
+    hosts = _role(aws, host_role_name(CLUSTER, "worker", aws.region), _hosts_policy(arn))
     return OwnerAccount(arn, owner, hosts)
 
 
@@ -98,17 +99,24 @@ def _template(aws: EmbeddedAws, measurements: Path) -> dict[str, Any]:
     return template
 
 
-def _role(aws: EmbeddedAws, name: str) -> Mapping[str, str]:
-    """Credentials of a role whose own policy lets it do anything with keys: the key's policy decides."""
+def _hosts_policy(key_arn: str) -> list[object]:
+    """What the swarm's stack gives the workers' role about this key, and nothing else of it."""
+    from spark_constructs.enclave_key import decrypt_in_enclaves
+
+    return [decrypt_in_enclaves(key_arn).statement().to_statement_json()]
+
+
+def _role(aws: EmbeddedAws, name: str, statements: list[object] | None = None) -> Mapping[str, str]:
+    """Credentials of a role with that policy of its own."""
     everyone = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
-    everything = {"Effect": "Allow", "Action": "kms:*", "Resource": "*"}
     iam = aws.client("iam")
-    iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(everyone))
-    iam.put_role_policy(RoleName=name, PolicyName="keys", PolicyDocument=_policy(everything))
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy([everyone]))
+    if statements:
+        iam.put_role_policy(RoleName=name, PolicyName="keys", PolicyDocument=_policy(statements))
     arn = f"arn:aws:iam::{aws.account_id}:role/{name}"
     given: Mapping[str, str] = aws.client("sts").assume_role(RoleArn=arn, RoleSessionName=name)["Credentials"]
     return given
 
 
-def _policy(statement: Mapping[str, object]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+def _policy(statements: list[object]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})

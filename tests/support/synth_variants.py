@@ -5,6 +5,7 @@ from typing import Any
 ACCOUNT = "111122223333"
 
 KEY_ARN = f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/0a1b2c3d-0000-4000-8000-000000000001"
+ENCLAVE_KEY_ARN = f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/0a1b2c3d-0000-4000-8000-000000000003"
 TENANT_KEY_ARN = f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/0a1b2c3d-0000-4000-8000-000000000002"
 BOUNDARY_ARN = f"arn:aws:iam::{ACCOUNT}:policy/platform/Boundary"
 
@@ -22,7 +23,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "managers": {"count": 3},
             "workers": {"count": 3, "max": 20, "spot": {"enabled": True, "on_demand_base": 1}},
         },
-        "enclaves": {"enabled": True, "cpus": 2, "memory_mib": 4096},
+        "enclaves": {"enabled": True, "cpus": 2, "memory_mib": 4096, "key_arn": ENCLAVE_KEY_ARN},
         "data": [
             {"bucket": "partner-sales", "prefix": "2026/"},
             {"bucket": "analytics-results", "mode": "read-write"},

@@ -4,9 +4,15 @@ from typing import Any
 
 import pytest
 
-from emulation.aws.iam_evaluation import Decision, PolicyDocument, Request, evaluate_resource_policy
+from emulation.aws.iam_evaluation import Decision, PolicyDocument, Request, evaluate, evaluate_resource_policy
 from spark_constructs.config_source import load_mapping
-from spark_constructs.enclave_key import EnclaveKey, EnclaveKeyProps, TrustedImage, UnsafeEnclaveKeyError
+from spark_constructs.enclave_key import (
+    EnclaveKey,
+    EnclaveKeyProps,
+    TrustedImage,
+    UnsafeEnclaveKeyError,
+    decrypt_in_enclaves,
+)
 from spark_enclave.attestation import MeasurementPolicy
 from spark_enclave.tables import encryption_context
 from stacks.enclave_key import EnclaveKeyStack, trusted_images
@@ -75,6 +81,26 @@ class TestDecrypt:
         assert decide(policy, PARENT, "kms:Decrypt", **ATTESTED, **unbound) is Decision.IMPLICITLY_DENIED
         more = {"kms:EncryptionContextKeys": ["other", *CONTEXT["kms:EncryptionContextKeys"]]}
         assert decide(policy, PARENT, "kms:Decrypt", **ATTESTED, **more) is Decision.IMPLICITLY_DENIED
+
+
+class TestTheHostsOwnPolicy:
+    """KMS asks it, too: the key's policy only lets the hosts' account decide."""
+
+    def own(self, action: str = "kms:Decrypt", key: str = KEY_ARN, **context: Any) -> Decision:
+        policy = {"Statement": [decrypt_in_enclaves(KEY_ARN).statement().to_statement_json()]}
+        given = {name: value for name, value in {**CONTEXT, **context}.items() if value is not None}
+        return evaluate([policy], Request(action, key, given))
+
+    def test_an_enclave_may_decrypt_a_table(self) -> None:
+        assert self.own(**ATTESTED) is Decision.ALLOWED
+
+    def test_nothing_without_a_document_or_for_another_key_or_purpose(self) -> None:
+        assert self.own() is Decision.IMPLICITLY_DENIED
+        assert self.own(key=KEY_ARN[:-1] + "2", **ATTESTED) is Decision.IMPLICITLY_DENIED
+        assert self.own("kms:Encrypt", **ATTESTED) is Decision.IMPLICITLY_DENIED
+        for name in encryption_context("sales", 1, b"k" * 32):
+            unbound = {f"kms:EncryptionContext:{name}": None}
+            assert self.own(**ATTESTED, **unbound) is Decision.IMPLICITLY_DENIED
 
 
 class TestWaysRound:

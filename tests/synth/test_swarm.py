@@ -24,6 +24,7 @@ from tests.support.swarm_surroundings import (
 )
 from tests.support.synth_app import Synthesised, Template, synthesise_alone, synthesised
 from tests.support.synth_readable import text
+from tests.support.synth_variants import ENCLAVE_KEY_ARN
 
 
 @cache
@@ -197,6 +198,22 @@ def test_the_configuration_reaches_the_hosts() -> None:
     assert groups["analytics-workers"]["MaxSize"] == "20"
     assert groups["analytics-workers"]["MixedInstancesPolicy"]["InstancesDistribution"]["OnDemandBaseCapacity"] == 1
     assert "memory_mib: 4096" in user_data(template)["analytics-workers"]
+
+
+def test_only_workers_ask_for_tables_of_the_data_owners_key_and_only_where_one_is_configured() -> None:
+    def asking(variant: str) -> dict[str, list[Any]]:
+        policies = resources(synthesised(variant).template("Swarm"), "AWS::IAM::Policy").values()
+        return {
+            statement["Resource"]: [role["Ref"] for role in policy["Properties"]["Roles"]]
+            for policy in policies
+            for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+            if statement.get("Sid") == "TablesInEnclaves"
+        }
+
+    ((key, (role,)),) = asking("frankfurt").items()
+    assert key == ENCLAVE_KEY_ARN
+    assert "Workers" in role
+    assert asking("default") == {}
 
 
 @pytest.mark.parametrize("enabled", [True, False])
