@@ -209,9 +209,9 @@ def test_a_worker_that_spot_takes_back_is_out_of_the_swarm_before_its_time(world
     taken = world.hosts["i-w2"]
     world.spot_notice(taken, 120)
     assert world.runs_until(lambda: not taken.swarm, 100)
-    assert world.completed == [], "no hook waits for a host that Spot takes"
-    world.terminate(taken)
+    assert not taken.healthy, "its group starts another one at once"
     world.add("i-w3", "worker")
+    assert world.runs_until(lambda: world.completed == ["i-w2"], 60)
     assert world.runs_until(world.is_whole, 120)
 
 
@@ -298,6 +298,68 @@ def test_everything_reboots_at_once(world: World) -> None:
         world.start_agent(host)
     assert world.runs_until(world.is_whole, 60)
     assert world.swarm is before
+
+
+def test_three_managers_that_boot_one_after_the_other_keep_their_swarm(world: World) -> None:
+    three_managers_two_workers(world)
+    assert world.runs_until(world.is_whole, 120)
+    before = world.swarm
+    for host in world.hosts.values():
+        world.power_off(host)
+    for name in ("i-m1", "i-m2", "i-m3", "i-w1", "i-w2"):
+        world.power_on(world.hosts[name])
+        # Longer than joining a swarm may take.
+        world.run(100)
+    assert world.runs_until(world.is_whole, 120)
+    assert world.swarm is before
+
+
+def test_the_only_manager_reboots_and_keeps_its_swarm(world: World) -> None:
+    one_manager_two_workers(world)
+    assert world.runs_until(world.is_whole, 60)
+    before, manager = world.swarm, world.hosts["i-m1"]
+    world.power_off(manager)
+    world.run(30)
+    world.power_on(manager)
+    assert world.runs_until(world.is_whole, 120)
+    assert world.swarm is before
+
+
+def test_the_only_manager_whose_state_is_lost_forms_a_new_swarm(world: World) -> None:
+    one_manager_two_workers(world)
+    assert world.runs_until(world.is_whole, 60)
+    before, manager = world.swarm, world.hosts["i-m1"]
+    manager.is_broken = True
+    world.run(30)
+    assert manager.swarm, "an engine says so between two attempts, too"
+    assert world.runs_until(lambda: world.swarm is not before and world.is_whole(), 240)
+    assert_one_swarm_per_epoch(world)
+
+
+def test_one_of_three_managers_that_does_not_get_back_is_replaced(world: World) -> None:
+    three_managers_two_workers(world)
+    assert world.runs_until(world.is_whole, 120)
+    before, lost = world.swarm, world.hosts["i-m2"]
+    lost.is_broken = True
+    world.run(500)
+    assert (lost.healthy, bool(lost.swarm)) == (True, True)
+    assert world.runs_until(lambda: not lost.healthy, 200)
+    world.add("i-m4", "manager")
+    assert world.runs_until(world.is_whole, 300)
+    assert world.swarm is before
+
+
+def test_a_manager_that_reboots_when_the_others_are_gone_forms_a_new_swarm(world: World) -> None:
+    three_managers_two_workers(world)
+    assert world.runs_until(world.is_whole, 120)
+    world.power_off(world.hosts["i-m3"])
+    for name in ("i-m1", "i-m2"):
+        world.terminate(world.hosts[name])
+    world.power_on(world.hosts["i-m3"])
+    for name in ("i-m4", "i-m5"):
+        world.add(name, "manager")
+    assert world.runs_until(world.is_whole, 300)
+    assert_one_swarm_per_epoch(world)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

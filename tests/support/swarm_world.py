@@ -67,6 +67,10 @@ class Host:
     is_up: bool = True
     """Power and engine."""
     is_connected: bool = True
+    is_settled: bool = True
+    """Whether its engine has found its swarm since it was started: until then it says "pending"."""
+    is_broken: bool = False
+    """Whether its copy of the swarm's state is lost, so that its engine says "error" for ever."""
     swarm: str = ""
     node: str = ""
     images: set[str] = field(default_factory=set)
@@ -134,6 +138,15 @@ class World:
         observer = Observer(identity, engine, records, metadata, Sickness(dict), clock=lambda: self.now)
         actor = Actor(identity, engine, records, lambda: observer.parameter_key, clock=lambda: self.now)
         host.agent = Agent(observer, actor)
+
+    def power_off(self, host: Host) -> None:
+        """The machine stops; EC2 and its group do not know it yet."""
+        host.is_up, host.agent = False, None
+
+    def power_on(self, host: Host) -> None:
+        """It boots: its engine has its state, and looks for the others."""
+        host.is_up, host.is_settled = True, not host.swarm
+        self.start_agent(host)
 
     def terminate(self, host: Host) -> None:
         """EC2 ends it without asking: power off, gone from its group."""
@@ -229,7 +242,8 @@ class World:
 
     def _is_reachable(self, swarm: Swarm, node: str) -> bool:
         host = self.hosts[swarm.hosts[node]]
-        return host.is_up and host.is_connected and host.swarm == swarm.id and host.node == node
+        known = host.swarm == swarm.id and host.node == node
+        return host.is_up and host.is_connected and not host.is_broken and known
 
     # AWS
 
@@ -274,7 +288,7 @@ class World:
         if verb == "complete-lifecycle-action":
             return self._effect(lambda: self._complete(host, given))
         if verb == "set-instance-health":
-            return self._effect(lambda: setattr(host, "healthy", False))
+            return self._effect(lambda: self._replace(host))
         raise AssertionError(f"the agent may not call {arguments[:2]}")
 
     def _put_item(self, given: dict[str, str]) -> None:
@@ -301,6 +315,12 @@ class World:
         pair = (int(item["epoch"]["N"]), item["swarm_id"]["S"])
         if pair[1] and pair not in self.epochs:
             self.epochs.append(pair)
+
+    def _replace(self, host: Host) -> None:
+        """Auto Scaling ends what is not healthy; tests start the successor."""
+        host.healthy = False
+        if host.lifecycle == "InService":
+            self.end(host)
 
     def _delete(self, name: str) -> None:
         if self.parameters.pop(name, None) is None:
@@ -420,6 +440,11 @@ class FakeEngine:
         swarm = self._world.swarms[host.swarm]
         # A host believes what it last heard; nobody tells it that it was removed while it was away.
         node = swarm.nodes.get(host.node)
+        if not host.is_settled and self._world.leader(swarm) and host.is_connected and node is not None:
+            host.is_settled = True
+        if host.is_broken or not host.is_settled:
+            state = "error" if host.is_broken else "pending"
+            return {"LocalNodeState": state, "NodeID": host.node, "ControlAvailable": False}
         is_manager = node is not None and node["Spec"]["Role"] == "manager"
         local: dict[str, Any] = {"LocalNodeState": "active", "NodeID": host.node, "ControlAvailable": is_manager}
         if is_manager and self._world.leader(swarm):
@@ -428,6 +453,8 @@ class FakeEngine:
 
     def _managed(self) -> Swarm:
         swarm = self._world.swarms.get(self._host.swarm)
+        if self._local()["LocalNodeState"] != "active":
+            raise EngineError(503, "This node is not a swarm manager")
         if swarm is None or swarm.nodes.get(self._host.node, {}).get("Spec", {}).get("Role") != "manager":
             raise EngineError(503, "This node is not a swarm manager")
         if not self._world.leader(swarm) or (not self._host.is_connected and len(swarm.nodes) > 1):
@@ -492,7 +519,7 @@ class FakeEngine:
                 raise EngineError(503, "This node is not part of a swarm")
             if not host.can_write:
                 raise EngineError(500, "no space left on device")
-            host.swarm = host.node = ""
+            host.swarm, host.node, host.is_settled, host.is_broken = "", "", True, False
             return None
         if path.endswith("/kill"):
             return None

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 
 from sparkvault_host.agent.model import (
+    BETWEEN,
     INSTANCE,
     MANAGER,
     ORDINAL,
@@ -20,6 +21,7 @@ from sparkvault_host.agent.model import (
     ROTATION_WANTED,
     RUNS_SPARK,
     SIZE,
+    SPOT,
     TERMINATING,
     VERIFIED,
     WORKER,
@@ -64,6 +66,8 @@ from sparkvault_host.broker.tokens import LIFETIME_SECONDS
 ENGINE_PATIENCE = 120.0
 #: Seconds that joining may take before it is begun again.
 JOIN_PATIENCE = 60.0
+#: Seconds in which a manager of several must get back to the others after its engine was started anew.
+RETURN_PATIENCE = 600.0
 #: Seconds without a leader after which a manager asks whether the others are gone for good.
 QUORUM_PATIENCE = 45.0
 #: Seconds that a node without an instance is left alone: EC2's answers lag behind.
@@ -134,15 +138,44 @@ def _membership(snapshot: Snapshot, engine: Engine) -> Action | None:
     authority = snapshot.authority
     if not snapshot.authority_known:
         return None
-    if engine.state in ("error", "locked"):
-        return LeaveSwarm(f"the engine's swarm state is {engine.state}")
-    if engine.state == "pending":
-        return LeaveSwarm("joining takes too long") if snapshot.pending_seconds > JOIN_PATIENCE else None
+    if engine.state in BETWEEN:
+        return _return_or_leave(snapshot, engine, authority)
     if engine.state == "active":
         return _stay_or_leave(snapshot, engine, authority)
     if snapshot.role == WORKER:
         return JoinSwarm(authority.epoch, authority.swarm_id) if authority and authority.swarm_id else None
     return _form_or_join(snapshot, authority)
+
+
+def _return_or_leave(snapshot: Snapshot, engine: Engine, authority: Authority | None) -> Action | None:
+    """The engine is neither in a swarm nor out of it: it joins one, is on its way back, or cannot get back.
+
+    A manager that leaves throws its copy of the swarm's state away. Where others have one and live, it waits for them
+    as long as that takes: hosts that lost power boot one after the other. If it does not get back then, it is replaced.
+    """
+    seconds = snapshot.pending_seconds
+    peers = _peers(snapshot, authority)
+    if peers > 1:
+        reason = f"its engine's swarm state is {engine.state}, and has been for {seconds:.0f} s"
+        return _sick(snapshot, reason, seconds > RETURN_PATIENCE)
+    # "error" is what an engine also says between two attempts; who has nothing to lose begins anew at once.
+    if seconds <= (JOIN_PATIENCE if engine.state == "pending" or peers else 0.0):
+        return None
+    return LeaveSwarm(f"the engine's swarm state has been {engine.state} for {seconds:.0f} s")
+
+
+def _peers(snapshot: Snapshot, authority: Authority | None) -> int:
+    """How many managers hold the state of the swarm that this one was in, itself included; 0 without a majority.
+
+    Without one there is nothing to get back to: the swarm is formed anew.
+    """
+    if snapshot.role != MANAGER or authority is None or not authority.swarm_id:
+        return 0
+    if snapshot.membership != Membership(authority.epoch, authority.swarm_id):
+        return 0
+    members = set(authority.members or (authority.leader,))
+    alive = [each for each in members if _is_alive(snapshot, each)]
+    return len(members) if snapshot.instance in members and len(alive) * 2 > len(members) else 0
 
 
 def _stay_or_leave(snapshot: Snapshot, engine: Engine, authority: Authority | None) -> Action | None:
@@ -508,6 +541,15 @@ def _go(snapshot: Snapshot) -> tuple[Action, ...]:
     own = CompleteLifecycle(snapshot.instance, snapshot.role)
     done: tuple[Action, ...] = (own,) if snapshot.ending == TERMINATING else ()
     late = snapshot.now >= drain.deadline
+    if snapshot.ending == SPOT and not snapshot.marked_unhealthy:
+        # Its group starts a successor at once, and says to who leads that nothing more is to run here.
+        return (MarkUnhealthy("EC2 takes this host back"), *_drain(snapshot, engine, drain, done, late=late))
+    return _drain(snapshot, engine, drain, done, late=late)
+
+
+def _drain(
+    snapshot: Snapshot, engine: Engine | None, drain: Drain, done: tuple[Action, ...], *, late: bool
+) -> tuple[Action, ...]:
     if engine is None:
         return done if late or snapshot.engine_silent_seconds > SILENCE_WHEN_GOING else ()
     if engine.state == "inactive":

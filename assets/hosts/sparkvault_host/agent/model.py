@@ -9,6 +9,9 @@ from typing import Any, Union
 MANAGER = "manager"
 WORKER = "worker"
 
+#: States of an engine that is neither in a swarm nor out of it, as the Engine API names them.
+BETWEEN = ("pending", "error", "locked")
+
 #: Why a host must go.
 TERMINATING = "terminating"
 SPOT = "spot"
@@ -211,7 +214,7 @@ class Snapshot:
     authority_known: bool = True
     membership: Membership | None = None
     pending_seconds: float = 0.0
-    """How long the engine has been joining."""
+    """How long the engine has been neither in a swarm nor out of it: it joins, or wants to get back."""
     leaderless_seconds: float = 0.0
     outside_seconds: float = 0.0
     """How long the engine has been in no swarm."""

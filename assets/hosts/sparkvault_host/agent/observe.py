@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from sparkvault_host.agent.authority import read_authority
 from sparkvault_host.agent.health import Sickness
 from sparkvault_host.agent.model import (
+    BETWEEN,
     JOB,
     MANAGER,
     SECRET,
@@ -161,7 +162,7 @@ class Observer:
             authority=authority,
             authority_known=authority_known,
             membership=membership,
-            pending_seconds=self._lasts("pending", engine is not None and engine.state == "pending", now),
+            pending_seconds=self._lasts("pending", engine is not None and engine.state in BETWEEN, now),
             leaderless_seconds=self._lasts("leaderless", engine is not None and not engine.has_leader, now),
             outside_seconds=self._lasts("outside", engine is not None and engine.state == "inactive", now),
             instances=instances,
@@ -455,12 +456,14 @@ class Observer:
         except MetadataError as error:
             print(f"agent: {error}", flush=True)
             return self._ending, self._identity.drain_timeout_seconds - SPARE_SECONDS
-        if self._ending == TERMINATING:
-            return self._ending, self._identity.drain_timeout_seconds - SPARE_SECONDS
-        if self._ending == SPOT:
+        if not self._ending:
+            return "", 0.0
+        within = self._identity.drain_timeout_seconds - SPARE_SECONDS
+        if self._ending == SPOT or notice is not None:
             taken = _seconds(str((notice or {}).get("time", ""))) or now + SPOT_SECONDS
-            return self._ending, max(SPARE_SECONDS, taken - now - SPARE_SECONDS)
-        return "", 0.0
+            spot = max(SPARE_SECONDS, taken - now - SPARE_SECONDS)
+            within = spot if self._ending == SPOT else min(within, spot)
+        return self._ending, within
 
     def _lasts(self, name: str, is_so: bool, now: float) -> float:
         if not is_so:
