@@ -17,13 +17,28 @@ class Engine:
     loses its task once its driver has ended.
     """
 
-    def __init__(self, jobs: list[str]) -> None:
+    def __init__(self, jobs: list[str], *, supervised: bool = False) -> None:
         self.jobs = jobs
+        self.specs = {job: self._spec(job, supervised=supervised) for job in jobs}
+        self.iterations = dict.fromkeys(jobs, 0)
+        """How often the swarm was given each job's specification: tasks of earlier ones stay on nodes that are down."""
         self.configs: dict[str, dict[str, Any]] = {}
         self.tasks = dict.fromkeys(jobs, "running")
+        self.task_of = dict.fromkeys(jobs, 0)
+        """The iteration that each job's task is of."""
         self.told_to_end: set[str] = set()
         self.left_running: list[str] = []
         self.down = False
+
+    @staticmethod
+    def _spec(job: str, *, supervised: bool) -> dict[str, Any]:
+        labels = {"sparkvault.job": job, "sparkvault.tenant": "sales"}
+        return {
+            "Name": job,
+            "Labels": {**labels, "sparkvault.supervise": "true" if supervised else "false"},
+            "TaskTemplate": {"ContainerSpec": {}},
+            "Mode": {"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}},
+        }
 
     def driver_ends(self, job: str) -> None:
         """After SIGTERM; or by itself, where nobody told it to."""
@@ -38,8 +53,12 @@ class Engine:
             return {"ID": body["Name"]}
         _, kind, job, verb = path.split("/")
         assert (kind, verb, version) == ("services", "update", 7)
-        assert body["Mode"] == {"ReplicatedJob": {"MaxConcurrent": 0, "TotalCompletions": 0}}
-        self.told_to_end.add(job)
+        self.specs[job] = body
+        if body["Mode"] == {"ReplicatedJob": {"MaxConcurrent": 0, "TotalCompletions": 0}}:
+            self.told_to_end.add(job)
+        else:
+            assert body["TaskTemplate"]["ForceUpdate"] == self.iterations[job] + 1
+            self.iterations[job] += 1
         return None
 
     def delete(self, path: str) -> None:
@@ -57,16 +76,13 @@ class Engine:
             return {"ManagerStatus": {"Leader": True}}
         if path == "/services":
             label = query["filters"]["label"][0].partition("=")[2]
-            labels = {"sparkvault.tenant": "sales"}
             return [
                 {
                     "ID": job,
                     "Version": {"Index": 7},
-                    "Spec": {
-                        "Name": job,
-                        "Labels": {"sparkvault.job": job, **labels},
-                        "Mode": {"ReplicatedJob": {"TotalCompletions": 0 if job in self.told_to_end else 1}},
-                    },
+                    "Spec": self.specs[job],
+                    # The API leaves out a zero.
+                    "JobStatus": {"JobIteration": {"Index": at} if (at := self.iterations[job]) else {}},
                 }
                 for job in self.jobs
                 if label in ("", job)
@@ -77,7 +93,9 @@ class Engine:
         if path == "/tasks":
             [job] = query["filters"]["service"]
             states = [self.tasks[job]] if job in self.tasks else []
-            return [{"CreatedAt": "x", "Status": {"State": one, "Timestamp": "x"}, "NodeID": "n1"} for one in states]
+            iteration = {"Index": self.task_of[job]} if self.task_of.get(job) else {}
+            more = {"CreatedAt": "x", "NodeID": "n1", "JobIteration": iteration}
+            return [{"Status": {"State": one, "Timestamp": "x"}, **more} for one in states]
         if path == "/nodes":
             return [{"ID": "n1", "Spec": {}, "Status": {"State": "down" if self.down else "ready"}}]
         assert path == "/secrets"
@@ -179,6 +197,55 @@ def test_a_lost_driver_does_not_go_on_when_its_host_comes_back(monkeypatch: pyte
     assert (bucket.written, engine.told_to_end) == ([(job, "sales", "lost")], {job})
     looked.look()
     assert (bucket.written, engine.jobs, engine.left_running) == ([(job, "sales", "lost")], [], [])
+
+
+def test_a_supervised_driver_whose_host_is_lost_is_started_again_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_id(60, 1)
+    engine = Engine([job], supervised=True)
+    engine.down = True
+    records = {job: {"spec": {"target": "swarm", "tenant": "sales"}, "state": "running"}}
+    looked, bucket = watched(monkeypatch, engine, records)
+    monkeypatch.setattr(watch, "LOST_AFTER_SECONDS", 0.0)
+    for attempt in (1, 2, 3):
+        looked.look()
+        assert (engine.iterations[job], engine.told_to_end) == (attempt, set())
+        assert "is started again" in bucket.records[job]["message"]
+        # The task on the lost host is still in the books, and no reason to start yet another one.
+        looked.look()
+        assert (engine.iterations[job], bucket.records[job]["state"]) == (attempt, "submitted")
+        engine.task_of[job] = attempt
+    looked.look()
+    assert (engine.iterations[job], engine.told_to_end) == (3, {job})
+    assert bucket.records[job]["state"] == "lost"
+
+
+def test_a_supervised_driver_that_was_started_again_ends_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_id(60, 1)
+    engine = Engine([job], supervised=True)
+    engine.down = True
+    records = {job: {"spec": {"target": "swarm", "tenant": "sales"}, "state": "running"}}
+    looked, bucket = watched(monkeypatch, engine, records)
+    monkeypatch.setattr(watch, "LOST_AFTER_SECONDS", 0.0)
+    looked.look()
+    engine.down, engine.task_of[job] = False, 1
+    looked.look()
+    engine.driver_ends(job)
+    looked.look()
+    assert [state for _, _, state in bucket.written] == ["submitted", "running", "succeeded"]
+    assert engine.jobs == []
+
+
+def test_a_supervised_driver_that_somebody_cancels_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_id(60, 1)
+    engine = Engine([job], supervised=True)
+    engine.down = True
+    records = {job: {"spec": {"target": "swarm", "tenant": "sales"}, "state": "running"}}
+    looked, _ = watched(monkeypatch, engine, records)
+    monkeypatch.setattr(watch, "LOST_AFTER_SECONDS", 0.0)
+    given: Any = engine
+    assert start.cancel(job, "sales", given)
+    looked.look()
+    assert (engine.iterations[job], engine.told_to_end) == (0, {job})
 
 
 def test_a_driver_that_cannot_be_ended_does_not_keep_its_job_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,10 @@ DRIVER_PORT = 7078
 BLOCK_PORT = 7079
 UI_PORT = 4040
 
-#: How often a supervised driver is started again.
+#: How often a supervised driver's host was lost so far; engines keep it with the service.
+RESTARTS_LABEL = "sparkvault.restarts"
+
+#: How often a supervised driver is started again: where it failed, and where its host was lost.
 SUPERVISED_ATTEMPTS = 3
 
 #: Time that a driver has to end after SIGTERM.
@@ -197,6 +200,22 @@ def job_service(
         },
         "Mode": {"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}},
         "EndpointSpec": {"Mode": "dnsrr"},
+    }
+
+
+def started_again(service: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The same service with a driver to be started anew, as its host was lost; None where none shall be.
+
+    Swarm starts a job that failed again by itself, but not one whose node is gone: it waits for that to come back.
+    """
+    labels = service["Labels"]
+    times = int(labels.get(RESTARTS_LABEL, "0")) + 1
+    if labels.get(SUPERVISE_LABEL) != "true" or times > SUPERVISED_ATTEMPTS:
+        return None
+    return {
+        **service,
+        "Labels": {**labels, RESTARTS_LABEL: str(times)},
+        "TaskTemplate": {**service["TaskTemplate"], "ForceUpdate": times},
     }
 
 

@@ -26,6 +26,7 @@ from sparkvault_host.launcher.job_service import (
     TENANT_LABEL,
     emptied,
     is_emptied,
+    started_again,
 )
 from sparkvault_host.launcher.outcome import ENDED, Outcome, outcome
 
@@ -138,8 +139,10 @@ class Watch:
         if watched is None:
             watched = self._jobs[job_id] = Watched(labels.get(TENANT_LABEL, ""))
         tasks = self._engine.get("/tasks", filters={"service": [name]}) or []
-        found = outcome(tasks, supervise=labels.get(SUPERVISE_LABEL) == "true", down=down)
         ending = is_emptied(service["Spec"])
+        if not ending:
+            tasks = _of_this_attempt(service, tasks)
+        found = outcome(tasks, supervise=labels.get(SUPERVISE_LABEL) == "true", down=down)
         if ending:
             watched.told_to_end = self._clock() if watched.told_to_end is None else watched.told_to_end
             late = self._clock() - watched.told_to_end >= ENDING_SECONDS
@@ -149,6 +152,10 @@ class Watch:
                 if (self._bucket.record(job_id) or {}).get("state") not in ENDED:
                     self._record(job_id, watched, CANCELLED)
                 self._finish(service["ID"], job_id, watched)
+        elif found.state == "lost" and job_id not in cancelled and (again := started_again(service["Spec"])):
+            self._update(service, again)
+            message = f"{found.message}; its driver is started again"
+            self._record(job_id, watched, Outcome("submitted", message=message))
         elif found.ended:
             self._record(job_id, watched, found)
             if found.state == "lost":
@@ -158,7 +165,7 @@ class Watch:
                 self._finish(service["ID"], job_id, watched)
         elif job_id in cancelled:
             self._end(service)
-        elif watched.recorded != found.state or watched.seen.get("host") != self._instance(found.node):
+        elif watched.recorded != found.state or self._instance(found.node) not in (None, watched.seen.get("host")):
             self._record(job_id, watched, found)
 
     def _end(self, service: dict[str, Any]) -> None:
@@ -167,9 +174,10 @@ class Watch:
         Engines before version 24 leave the tasks of a job whose service is removed as they are (moby/swarmkit#3112),
         and its driver would run on. All of them stop the tasks of a job that wants no completions.
         """
-        self._engine.post(
-            f"/services/{service['ID']}/update", emptied(service["Spec"]), version=service["Version"]["Index"]
-        )
+        self._update(service, emptied(service["Spec"]))
+
+    def _update(self, service: dict[str, Any], spec: dict[str, Any]) -> None:
+        self._engine.post(f"/services/{service['ID']}/update", spec, version=service["Version"]["Index"])
 
     def _finish(self, service_id: str, job_id: str, watched: Watched) -> None:
         """Its driver is gone and its end on record: killed in between, the next look does it again."""
@@ -232,6 +240,12 @@ class Watch:
         return frozenset(node for node, since in self._down_since.items() if now - since >= LOST_AFTER_SECONDS)
 
     _instances: dict[str, Any] = {}
+
+
+def _of_this_attempt(service: dict[str, Any], tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without those from before its driver was started again: on a host that is lost they stay in the books."""
+    current = (service.get("JobStatus") or {}).get("JobIteration") or {}
+    return [task for task in tasks if (task.get("JobIteration") or {}).get("Index", 0) == current.get("Index", 0)]
 
 
 def _age(job_id: str) -> float:
