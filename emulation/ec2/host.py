@@ -171,6 +171,10 @@ class Host:
                 self._firewall("--delete", chain, side, address, "--jump", "RETURN", check=False)
             self._firewall("--delete", chain, side, str(self.network.range), "--jump", "DROP", check=False)
 
+    def is_connected(self) -> bool:
+        """Whether it reaches AWS: false while it is cut off, or has gone."""
+        return self.network.is_connected(self.instance_id)
+
     def kill(self) -> None:
         """Power loss: everything stops at once. EC2 goes on to call it running; see `EmulatedEc2.impair`."""
         self._container().kill("SIGKILL")

@@ -111,6 +111,11 @@ class VpcNetwork:
         """Pull the cable without removing it, or put it back: a network partition of one host."""
         self._inside("ip", "link", "set", cable_name(host), "up" if connected else "down")
 
+    def is_connected(self, host: str) -> bool:
+        """Whether the host's cable is in."""
+        links = json.loads(self._inside("ip", "-json", "link", "show", cable_name(host), check=False) or "[]")
+        return any("UP" in link["flags"] for link in links)
+
     def admit(self, rules: Iterable[tuple[str, Permission]]) -> None:
         """Let in what security groups allow, by destination address; all else between hosts is dropped."""
         lines = ["*filter", ":security-groups - [0:0]"]

@@ -58,6 +58,10 @@ class TaskContainer:
     def __init__(self, task: Task) -> None:
         self._task = task
 
+    def is_connected(self) -> bool:
+        """Nothing cuts it off while it runs."""
+        return True
+
     def process(
         self, command: list[str], *, interactive: bool = True, terminal: bool = False, **popen: Any
     ) -> subprocess.Popen[bytes]:

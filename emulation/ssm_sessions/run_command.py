@@ -19,12 +19,19 @@ STDERR_CHARACTERS = 8_000
 #: Characters that ListCommandInvocations returns of each plugin (CommandPlugin, Output).
 PLUGIN_OUTPUT_CHARACTERS = 2_500
 
+#: Seconds that a command may wait for its delivery where nothing else is said (API reference, SendCommand).
+DELIVERY_SECONDS = 3600
+_LOOK_SECONDS = 0.5
+
 #: Most instances that one command may name.
 MAX_INSTANCES = 50
 
 
 class Machine(Protocol):
     """What is needed of a host: processes as root. `emulation.ec2.Host` has it."""
+
+    def is_connected(self) -> bool:
+        """Whether its agent reaches Systems Manager just now."""
 
     def process(
         self, command: list[str], *, interactive: bool = True, terminal: bool = False, **popen: Any
@@ -45,6 +52,7 @@ class Invocation:
     document: str
     started: float = field(default_factory=time.time)
     status: str = "Pending"
+    details: str = "Pending"
     code: int = -1
     stdout: str = ""
     stderr: str = ""
@@ -78,7 +86,8 @@ class RunCommand:
         for instance, machine in machines.items():
             invocation = Invocation(command_id, instance, name)
             self._invocations[command_id, instance] = invocation
-            threading.Thread(target=_run, args=(invocation, machine, steps), daemon=True).start()
+            seconds = given.get("TimeoutSeconds", DELIVERY_SECONDS) + sum(step.timeout_seconds for step in steps)
+            threading.Thread(target=_run, args=(invocation, machine, steps, seconds), daemon=True).start()
         self._commands[command_id] = {
             "CommandId": command_id,
             "DocumentName": name,
@@ -102,7 +111,7 @@ class RunCommand:
             "PluginName": given.get("PluginName", "launcher"),
             "ResponseCode": found.code,
             "Status": found.status,
-            "StatusDetails": found.status,
+            "StatusDetails": found.details,
             "StandardOutputContent": found.stdout[:STDOUT_CHARACTERS],
             "StandardErrorContent": found.stderr[:STDERR_CHARACTERS],
         }
@@ -132,7 +141,7 @@ def _listed(invocation: Invocation, *, details: bool) -> dict[str, Any]:
         "InstanceId": invocation.instance,
         "DocumentName": invocation.document,
         "Status": invocation.status,
-        "StatusDetails": invocation.status,
+        "StatusDetails": invocation.details,
         "RequestedDateTime": invocation.started,
     }
     if details:
@@ -141,27 +150,38 @@ def _listed(invocation: Invocation, *, details: bool) -> dict[str, Any]:
     return listed
 
 
-def _run(invocation: Invocation, machine: Machine, steps: list[ShellStep]) -> None:
-    """The agent's side: one step after the other, the first failure ends it."""
-    invocation.status = "InProgress"
-    status = "Success"
+def _run(invocation: Invocation, machine: Machine, steps: list[ShellStep], seconds: float) -> None:
+    """The agent's side: one step after the other, the first failure ends it.
+
+    ``seconds``: how long an agent that is cut off is waited for, delivery and execution together (user guide,
+    "Understanding command timeout values").
+    """
+    deadline = time.monotonic() + seconds
+    while not machine.is_connected():
+        if time.monotonic() > deadline:
+            invocation.status, invocation.details = "TimedOut", "DeliveryTimedOut"
+            return
+        time.sleep(_LOOK_SECONDS)
+    invocation.status = invocation.details = "InProgress"
+    status = details = "Success"
     for step in steps:
         try:
             process = machine.process(["sh", "-c", step.script], interactive=False)
             out, err = process.communicate(timeout=step.timeout_seconds)
         except subprocess.TimeoutExpired:
             process.kill()
-            status = "TimedOut"
+            status, details = "TimedOut", "ExecutionTimedOut"
             break
         except OSError as error:
             invocation.stderr += str(error)
-            status = "Undeliverable"
+            status = details = "Undeliverable"
             break
         invocation.stdout += out.decode("utf-8", "replace")
         invocation.stderr += err.decode("utf-8", "replace")
         invocation.code = process.returncode
         if process.returncode != 0:
             invocation.stderr += f"\nfailed to run commands: exit status {process.returncode}"
-            status = "Failed"
+            status = details = "Failed"
             break
+    invocation.details = details
     invocation.status = status

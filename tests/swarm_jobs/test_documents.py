@@ -24,10 +24,18 @@ from sparkvault.targets.remote import documents as remote
 from tests.swarm_jobs.specifications import JOB_ID
 
 HOST = "i-0123456789abcdef0"
+OTHER_HOST = "i-0123456789abcdef1"
+CUT_OFF = "i-0123456789abcdef2"
 
 
 class ThisMachine:
     """A machine whose launcher only says how it was called; nothing needs root."""
+
+    def __init__(self, instance: str) -> None:
+        self.instance = instance
+
+    def is_connected(self) -> bool:
+        return self.instance != CUT_OFF
 
     def process(self, command: list[str], *, interactive: bool = True, terminal: bool = False, **popen: Any) -> Any:
         streams: dict[str, Any] = {"stdin": subprocess.PIPE if interactive else subprocess.DEVNULL}
@@ -56,7 +64,8 @@ def aws(launcher: Path) -> Iterator[EmbeddedAws]:
         for short, (kind, content) in documents().items():
             text = json.dumps(content).replace(LAUNCHER, str(launcher))
             ssm.create_document(Name=f"c-{short}", Content=text, DocumentType=kind, DocumentFormat="JSON")
-        with SsmAgents(embedded, lambda instance: ThisMachine() if instance == HOST else None):
+        hosts = {instance: ThisMachine(instance) for instance in (HOST, OTHER_HOST, CUT_OFF)}
+        with SsmAgents(embedded, hosts.get):
             yield embedded
 
 
@@ -130,12 +139,12 @@ def test_an_unknown_host_is_not_connected(aws: EmbeddedAws) -> None:
 
 
 class OnThisHost(remote.Documents):
-    """The command line's side, for a group with one manager."""
+    """The command line's side, for a group with one manager or those of ``hosts``."""
 
-    host = HOST
+    hosts: tuple[str, ...] = (HOST,)
 
     def managers(self) -> list[str]:
-        return [self.host]
+        return list(self.hosts)
 
 
 def test_a_command_waits_for_a_host_that_is_not_ready(
@@ -156,9 +165,29 @@ def test_a_command_does_not_wait_for_ever(aws: EmbeddedAws, launcher: Path) -> N
             asked.run("job.default.submit", JOB_ID, patience=1.0)
     finally:
         hidden.rename(launcher)
-    asked.host = "i-0fedcba9876543210"
-    with pytest.raises(NotAvailable, match="no manager is connected"):
+    asked.hosts = ("i-0fedcba9876543210",)
+    with pytest.raises(NotAvailable, match="manager i-0fedcba9876543210 is not connected"):
         asked.run("job.default.submit", JOB_ID)
+
+
+def test_another_manager_is_asked_where_one_is_not_ready(aws: EmbeddedAws, launcher: Path) -> None:
+    (launcher.parent / "booting").write_text("once\n")
+    asked = OnThisHost(cast(Account, aws), "c")
+    asked.hosts = ("i-0fedcba9876543210", HOST, OTHER_HOST)
+    assert asked.run("job.default.submit", JOB_ID) == f"submit {JOB_ID} default\n"
+
+
+def test_another_manager_is_asked_where_one_is_cut_off(aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "TAKEN_SECONDS", 1.0)
+    asked = OnThisHost(cast(Account, aws), "c")
+    asked.hosts = (CUT_OFF, HOST)
+    before = time.monotonic()
+    assert asked.run("job.default.submit", JOB_ID) == f"submit {JOB_ID} default\n"
+    waited = time.monotonic() - before
+    monkeypatch.setattr(remote, "TAKEN_SECONDS", 60.0)
+    # The next time the one that did not answer is not asked first.
+    assert asked.run("job.default.submit", JOB_ID) == f"submit {JOB_ID} default\n"
+    assert 1.0 < waited < 30.0
 
 
 def session(aws: EmbeddedAws, document: str, **parameters: list[str]) -> tuple[list[str], dict[str, str], str]:

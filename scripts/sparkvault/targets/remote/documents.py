@@ -13,12 +13,16 @@ from sparkvault.errors import NotAvailable, SparkvaultError, WaitTimeout
 #: How long a host may take to begin and finish a command, in seconds.
 COMMAND_SECONDS = 330.0
 
+#: How long a manager may leave a command untaken before another one is asked, in seconds: it may be cut off.
+TAKEN_SECONDS = 20.0
+
 #: How long a submission waits for hosts that boot, in seconds.
 BOOT_SECONDS = 300.0
 
 #: Exit codes of a document by which a host says that it is not ready: the launcher's own, and the shell's without one.
 NOT_READY, NO_LAUNCHER = 3, 127
 
+_UNTAKEN = {"Pending", "Delayed"}
 _FINAL = {"Success", "Failed", "TimedOut", "Cancelled", "Undeliverable", "Terminated"}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.3, 2.0
 
@@ -47,6 +51,8 @@ class Documents:
         self._family = family
         self._group = group
         self._ssm = account.client("ssm")
+        self._doubtful: list[str] = []
+        """Managers that did not do as they were asked; they are asked last."""
 
     def name(self, short: str) -> str:
         """Full name of a document: ``view.status`` → ``<cluster>-view.status``."""
@@ -84,32 +90,41 @@ class Documents:
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     def _run(self, short: str, job_id: str | None) -> str:
-        parameters = {"job": [job_id]} if job_id else {}
-        unreachable: ClientError | None = None
-        for instance in self.managers():
+        """Ask one manager after the other: what a document does may be done twice, so a late one does no harm."""
+        left = sorted(self.managers(), key=lambda each: each in self._doubtful)
+        while True:
+            instance = left.pop(0)
             try:
-                sent = self._ssm.send_command(
-                    InstanceIds=[instance], DocumentName=self.name(short), Parameters=parameters
-                )
-            except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code == "InvalidInstanceId":
-                    unreachable = error
-                    continue
-                raise _refused(self.name(short), error) from error
-            return self._output(sent["Command"]["CommandId"], instance, short)
-        raise NotReadyError(
-            "no manager is connected to Systems Manager", "wait a little; `sparkvault status` shows the hosts"
-        ) from unreachable
+                return self._run_on(instance, short, job_id, is_last=not left)
+            except NotReadyError:
+                self._doubtful.append(instance)
+                if not left:
+                    raise
 
-    def _output(self, command: str, instance: str, short: str) -> str:
-        deadline, pause = time.monotonic() + COMMAND_SECONDS, _FIRST_PAUSE
-        while time.monotonic() < deadline:
+    def _run_on(self, instance: str, short: str, job_id: str | None, *, is_last: bool) -> str:
+        parameters = {"job": [job_id]} if job_id else {}
+        try:
+            sent = self._ssm.send_command(InstanceIds=[instance], DocumentName=self.name(short), Parameters=parameters)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "InvalidInstanceId":
+                raise _refused(self.name(short), error) from error
+            raise NotReadyError(
+                f"manager {instance} is not connected to Systems Manager",
+                "wait a little; `sparkvault status` shows the hosts",
+            ) from error
+        return self._output(sent["Command"]["CommandId"], instance, short, is_last=is_last)
+
+    def _output(self, command: str, instance: str, short: str, *, is_last: bool) -> str:
+        started, pause = time.monotonic(), _FIRST_PAUSE
+        while (seconds := time.monotonic() - started) < COMMAND_SECONDS:
             invocation = self._invocation(command, instance)
-            if invocation is not None and invocation["Status"] in _FINAL:
-                if invocation["Status"] == "Success":
+            status = invocation["Status"] if invocation is not None else "Pending"
+            if invocation is not None and status in _FINAL:
+                if status == "Success":
                     return str(invocation["StandardOutputContent"])
                 raise _failed(self.name(short), instance, invocation)
+            if status in _UNTAKEN and seconds > TAKEN_SECONDS and not is_last:
+                raise NotReadyError(f"manager {instance} has not taken the command for {seconds:.0f} s")
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         what = f"document {self.name(short)} on host {instance}"
