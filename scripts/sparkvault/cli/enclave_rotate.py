@@ -7,7 +7,8 @@ import typer
 
 from sparkvault.cli.enclave_errors import enclave_errors
 from sparkvault.cli.encrypt import DEFAULT_KEY_FILE, KeyFileOption
-from sparkvault.cli.query import DEFAULT_ENCLAVE, SIMULATED
+from sparkvault.cli.options import ConfigOption
+from sparkvault.cli.query import DEFAULT_ENCLAVE, SIMULATED, EnclaveOption, way_to
 from sparkvault.cli.trust_options import MeasurementsOption, SimulatedOption, anchor_of, policy_of
 from sparkvault.console import result, say
 from sparkvault.errors import SparkvaultError, UsageError
@@ -21,12 +22,11 @@ def promote(
     canary: Annotated[
         Path, typer.Option("--canary", metavar="DIR", help="A table of yours under KMS, by `sparkvault encrypt`.")
     ],
-    enclave: Annotated[
-        str, typer.Option("--enclave", metavar="ADDRESS", help="HOST:PORT or unix:PATH of one that runs the image.")
-    ] = DEFAULT_ENCLAVE,
+    enclave: EnclaveOption = DEFAULT_ENCLAVE,
     key: KeyFileOption = DEFAULT_KEY_FILE,
     measurements: MeasurementsOption = None,
     simulated: SimulatedOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Make an image that is `next` the current one, after an enclave with it has opened a table under KMS."""
     from spark_enclave.client import EnclaveConnection, TableFolder, Trust
@@ -44,7 +44,11 @@ def promote(
                 "encrypt one with a key file of `sparkvault keys new --kms ARN`",
             )
         trust = Trust(policy, anchor_of(simulated))
-        with EnclaveConnection(enclave) as connection, connection.open_session(trust, keys.signing_key) as session:
+        with (
+            way_to(enclave, config) as address,
+            EnclaveConnection(address) as connection,
+            connection.open_session(trust, keys.signing_key) as session,
+        ):
             attestation = session.attested.attestation
             if session.simulated:
                 say(SIMULATED)

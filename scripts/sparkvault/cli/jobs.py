@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from spark_constructs.config import Deployment
-from sparkvault.cli.options import ConfigOption, JsonOption, TargetOption
+from sparkvault.cli.options import ConfigOption, JsonOption, TargetOption, TenantOption
 from sparkvault.cli.submit_command import SparkSubmitCommand, spark_arguments
 from sparkvault.console import out, print_json, result, say, table
 from sparkvault.errors import UsageError
@@ -31,7 +31,7 @@ def submit(
     application: Annotated[str, typer.Argument(metavar="APP", help="Application: .py, .jar, .scala or .sql.")],
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Its own arguments.")] = None,
     target: TargetOption = None,
-    tenant: Annotated[str, typer.Option(help="In whose name the job runs.")] = "default",
+    tenant: TenantOption = None,
     detach: Annotated[
         bool, typer.Option("--detach/--follow", help="Return at once, or show the output to its end.")
     ] = False,
@@ -46,7 +46,7 @@ def submit(
     spark-submit's own flags (`--class`, `--conf`, `--py-files`, `--executor-memory`, …) stand before APP.
     """
     deployment = load_deployment(config)
-    _check_tenant(tenant, deployment)
+    tenant = _tenant(tenant, deployment)
     place = find_target(target or "local", deployment)
     if supervise and place.name == "local":
         raise UsageError("--supervise is for drivers inside a cluster", "leave it out, or use --target swarm")
@@ -74,9 +74,11 @@ def submit(
     _finish(place.job(record.id), json=json)
 
 
-def _check_tenant(tenant: str, deployment: Deployment) -> None:
-    if tenant not in deployment.tenant_names():
-        raise UsageError(f"there is no tenant {tenant!r}", f"tenants are {', '.join(deployment.tenant_names())}")
+def _tenant(wanted: str | None, deployment: Deployment) -> str:
+    names = deployment.tenant_names()
+    if wanted is not None and wanted not in names:
+        raise UsageError(f"there is no tenant {wanted!r}", f"tenants are {', '.join(names)}")
+    return wanted or names[0]
 
 
 def _stream(place: Target, job_id: str) -> None:
@@ -108,15 +110,14 @@ def shell(
         typer.Option("--connect", help="Start a Spark Connect server; SPARK_REMOTE leads COMMAND there."),
     ] = False,
     target: TargetOption = None,
-    tenant: Annotated[str | None, typer.Option(help="In whose name it runs; the first tenant by default.")] = None,
+    tenant: TenantOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Open a Spark shell on this terminal. spark-submit's own flags may be given."""
     if connect and lang is not None:
         raise UsageError("--connect opens no shell of Spark's, so that --lang says nothing", "leave it out")
     deployment = load_deployment(config)
-    tenant = tenant or deployment.tenant_names()[0]
-    _check_tenant(tenant, deployment)
+    tenant = _tenant(tenant, deployment)
     if connect:
         place = find_target(target or "local", deployment)
         if not isinstance(place, Connecting):

@@ -20,6 +20,9 @@ StacksArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="[STACK]...", help="Stacks, short (`network`) or whole names; all by default."),
 ]
+TenantOption = Annotated[
+    str | None, typer.Option("--tenant", help="In whose name it runs; the first tenant's where none is given.")
+]
 TargetOption = Annotated[
     str | None, typer.Option("--target", help="Where Spark runs: local, swarm, fargate or yarn.", show_default="local")
 ]

@@ -28,6 +28,12 @@ DEFAULT_ENCLAVE = "localhost:5005"
 ON_HOSTS = "swarm"
 SIMULATED = "SIMULATED: this enclave is a simulation; the result proves nothing about hardware."
 
+EnclaveOption = Annotated[
+    str,
+    typer.Option(
+        "--enclave", metavar="ADDRESS", help="HOST:PORT, unix:PATH, or `swarm` for one on the cluster's hosts."
+    ),
+]
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Where the result goes; the terminal by default.")
 ]
@@ -49,12 +55,7 @@ def query(
         list[str] | None,
         typer.Option("--table", metavar="NAME=DIR", help="A table by `sparkvault encrypt`."),
     ] = None,
-    enclave: Annotated[
-        str,
-        typer.Option(
-            "--enclave", metavar="ADDRESS", help="HOST:PORT, unix:PATH, or `swarm` for one on the cluster's hosts."
-        ),
-    ] = DEFAULT_ENCLAVE,
+    enclave: EnclaveOption = DEFAULT_ENCLAVE,
     out: OutOption = None,
     form: FormatOption = None,
     parameters: Annotated[
@@ -106,7 +107,7 @@ def query(
             for name, where in named.items()
         }
         with (
-            _way_to(enclave, config, stays=detach is not None) as address,
+            way_to(enclave, config, stays=detach is not None) as address,
             EnclaveConnection(address) as connection,
             connection.open_session(trust, keys.signing_key, patience_seconds=wait) as session,
         ):
@@ -146,7 +147,7 @@ def fetch(
         write_result(detached.result(open_store(store)), out, chosen)
 
 
-def _way_to(enclave: str, config: Path | None, *, stays: bool) -> AbstractContextManager[str]:
+def way_to(enclave: str, config: Path | None, *, stays: bool = False) -> AbstractContextManager[str]:
     """The enclave's address as long as the block lasts; `stays`: and after it, for whoever fetches the result."""
     if enclave != ON_HOSTS:
         return nullcontext(enclave)
