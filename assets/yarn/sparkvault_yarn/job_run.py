@@ -18,7 +18,7 @@ from typing import Any
 
 from sparkvault_host.aws_cli import AwsError, aws
 from sparkvault_host.launcher.bucket import JobBucket
-from sparkvault_host.launcher.log_stream import MAX_LINE_BYTES, Line, LogStream
+from sparkvault_host.launcher.log_stream import MAX_LINE_BYTES, Line, LogStream, stream_name
 
 from .diagnosis import why_refused
 from .errors import YarnHostError
@@ -57,7 +57,7 @@ def run(job_id: str, tenant: str, master: Master) -> int:
     launch = json.loads((folder / "launch.json").read_text(encoding="utf-8"))
     record = bucket.record(job_id) or first_record(launch["job"])
     record = with_state(record, "running", started_at=now())
-    output = LogStream(master.log_group, job_id)
+    output = LogStream(master.log_group, stream_name(job_id))
     try:
         bucket.write_record(job_id, tenant, record)
         ended = _ran(launch, job_id, tenant, master, output)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from sparkvault_host.agent import authority as item
-from sparkvault_host.agent import model
+from sparkvault_host.agent import last_words, model
 from sparkvault_host.agent.model import Action, Drain, Membership
 from sparkvault_host.agent.parameters import (
     broker_key_parameter,
@@ -251,3 +251,4 @@ class Actor:
             "--no-should-respect-grace-period",
         )
         self._records.mark_unhealthy(action.reason)
+        last_words.leave(self._identity, action.reason)

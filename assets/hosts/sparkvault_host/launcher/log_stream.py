@@ -1,4 +1,4 @@
-"""A job's stream in the cluster's log group: what its driver writes, for people to follow."""
+"""Streams of the cluster's log group: what a job's driver writes, what a host said last."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Line:
 
 
 class LogStream:
-    """``jobs/<id>`` in the log group. Methods raise AwsError."""
+    """One stream of the log group, made when there is something to write. Methods raise AwsError."""
 
-    def __init__(self, group: str, job_id: str) -> None:
+    def __init__(self, group: str, name: str) -> None:
         self._group = group
-        self._name = stream_name(job_id)
+        self._name = name
         self._made = False
 
     def write(self, lines: list[Line]) -> None:
