@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from emulation.ec2 import HostError
+from emulation.ec2 import Host, HostError
 from tests.cluster.deployed import DeployedCluster, newer_release
 from tests.cluster.people import (
     ANSWER,
@@ -86,6 +86,34 @@ def test_a_spot_notice_drains_a_worker_and_it_is_replaced(cluster: DeployedClust
         wait_until("the host to be taken", lambda: cluster.ec2.state_of(victim.instance_id) == "terminated", 180)
 
 
+def test_a_driver_ends_on_a_host_that_spot_takes_back(cluster: DeployedCluster, long_job: Path) -> None:
+    with running(cluster, long_job, "2") as job:
+        victim, _ = driver_container(cluster, job)
+        cluster.ec2.spot_notice(victim, 110)
+        wait_until("nothing new to be placed there", lambda: availability(cluster, victim) == "pause", 60)
+    wait_until("the host to be taken", lambda: cluster.ec2.state_of(victim.instance_id) == "terminated", 180)
+
+
+def availability(cluster: DeployedCluster, host: Host) -> str:
+    """What the swarm may place on the host."""
+    node = host.run(["docker", "info", "--format", "{{.Swarm.NodeID}}"]).stdout.strip()
+    look = ["docker", "node", "inspect", "--format", "{{.Spec.Availability}}", node]
+    return cluster.managers()[0].run(look).stdout.strip()
+
+
+def test_a_supervised_driver_whose_host_dies_is_started_again(cluster: DeployedCluster, long_job: Path) -> None:
+    with running(cluster, long_job, "3", "--supervise") as job:
+        victim, _ = driver_container(cluster, job)
+        victim.kill()
+        cluster.ec2.impair(victim)
+
+        def elsewhere() -> bool:
+            return driver_container(cluster, job)[0].instance_id != victim.instance_id
+
+        wait_until("the driver to run on another host", elsewhere)
+    wait_until("the dead host to be let go", lambda: cluster.ec2.state_of(victim.instance_id) == "terminated", 700)
+
+
 def test_the_registry_is_away_when_a_host_boots(cluster: DeployedCluster, long_job: Path) -> None:
     before = {host.instance_id for host in cluster.workers()}
     cluster.ec2.registry.stop()
@@ -108,6 +136,10 @@ def test_a_worker_whose_disk_is_full_is_replaced(cluster: DeployedCluster, long_
         victim = other_worker(cluster, job)
         victim.fill_disk()
     wait_until("the full host to be replaced", lambda: cluster.ec2.state_of(victim.instance_id) == "terminated", 600)
+    # The host is gone; why it was given up is not.
+    said = cluster.sparkvault("logs", *config(cluster), f"hosts/{victim.instance_id}", "--lines", "1000", timeout=60)
+    assert f"{victim.instance_id} is given up: /var/lib/docker is 9" in said.stdout
+    assert "systemd[1]" in said.stdout
 
 
 def test_everything_reboots_at_once(cluster: DeployedCluster, long_job: Path) -> None:

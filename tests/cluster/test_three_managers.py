@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.timeout(1500), pytest.mark.campaign]
 
 WORKERS = 2
 PARTITION_SECONDS = 60.0
+#: Longer than an agent waits for a swarm that it joins (decide.py, JOIN_PATIENCE).
+STAGGER_SECONDS = 75.0
 
 
 @pytest.fixture(scope="module")
@@ -81,15 +83,35 @@ def test_the_leading_manager_is_terminated_under_a_job(three: DeployedCluster, l
 
 
 def test_the_leading_manager_is_cut_off_and_comes_back(three: DeployedCluster, long_job: Path) -> None:
-    with running(three, long_job, "6"):
-        victim = leader(three)
+    half = ("--total-executor-cores", "2")
+    with running(three, long_job, "3", *half):
+        victim, cut_off = leader(three), time.monotonic()
         victim.partition()
-        time.sleep(PARTITION_SECONDS)
+        # Whoever is asked for something is another manager.
+        assert ANSWER in submit(three, *half, str(long_job), "0.2")
+        time.sleep(max(0.0, cut_off + PARTITION_SECONDS - time.monotonic()))
         others = [host for host in three.managers() if host.instance_id != victim.instance_id]
         assert any("true" in one.run(LEADS).stdout for one in others)
         victim.heal()
     whole(three, WORKERS, 600)
     assert len({swarm_of(host) for host in three.managers()}) == 1
+
+
+def test_managers_that_boot_one_after_the_other_find_their_swarm_again(three: DeployedCluster, long_job: Path) -> None:
+    hosts, managers = three.ec2.hosts(), three.managers()
+    swarm = swarm_of(managers[0])
+    for host in hosts:
+        host.kill()
+    for manager in managers:
+        manager.start(wait=False)
+        time.sleep(STAGGER_SECONDS)
+    for host in hosts:
+        if host.role == "worker":
+            host.start(wait=False)
+    whole(three, WORKERS, 600)
+    assert {swarm_of(host) for host in three.managers()} == {swarm}
+    assert {host.instance_id for host in three.ec2.hosts()} == {host.instance_id for host in hosts}
+    assert ANSWER in submit(three, str(long_job), "0.2")
 
 
 LEADS = ["docker", "node", "inspect", "self", "--format", "{{.ManagerStatus.Leader}}"]
