@@ -86,6 +86,40 @@ def test_a_spot_notice_drains_a_worker_and_it_is_replaced(cluster: DeployedClust
         wait_until("the host to be taken", lambda: cluster.ec2.state_of(victim.instance_id) == "terminated", 180)
 
 
+def test_blocks_that_cannot_be_computed_again_move_away_from_a_host_that_leaves(
+    cluster: DeployedCluster, tmp_path: Path
+) -> None:
+    application = tmp_path / "kept.py"
+    application.write_text(KEPT)
+    job = detached(cluster, str(application))
+    wait_until("blocks on both workers", lambda: "started" in output_so_far(cluster, job), 180)
+    victim = other_worker(cluster, job)
+    cluster.ec2.spot_notice(victim, 90)
+    record = ended(cluster, job)
+    assert cluster.ec2.state_of(victim.instance_id) == "terminated", "the sum is made after the host has gone"
+    assert (record["state"], record["exit_code"]) == ("succeeded", 0), output_so_far(cluster, job)[-40:]
+    assert "the sum is 332833500" in output_so_far(cluster, job)
+
+
+#: Keeps blocks on both workers whose lineage is cut: Spark fails where one of them is lost.
+KEPT = """
+import time
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.appName("kept").getOrCreate()
+deadline = time.monotonic() + 120
+while spark._jsc.sc().getExecutorMemoryStatus().size() < 3:
+    assert time.monotonic() < deadline, "no two executors within 120 s"
+    time.sleep(0.5)
+kept = spark.sparkContext.parallelize(range(1000), 16).map(lambda number: number * number)
+kept.localCheckpoint()
+kept.count()
+print("started", flush=True)
+time.sleep(150)
+print("the sum is", kept.sum(), flush=True)
+"""
+
+
 def test_a_driver_ends_on_a_host_that_spot_takes_back(cluster: DeployedCluster, long_job: Path) -> None:
     with running(cluster, long_job, "2") as job:
         victim, _ = driver_container(cluster, job)
