@@ -32,6 +32,7 @@ BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61
 ObjectPrefix = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9!_.*'()=-]+/)*$")]
 Cidr = Annotated[str, StringConstraints(pattern=r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$")]
 Memory = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[mMgG]$")]
+Version = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+){1,2}$")]
 Sha256Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 ImageByDigest = Annotated[str, StringConstraints(pattern=r"^[\w.:/-]+@sha256:[0-9a-f]{64}$")]
 
@@ -57,7 +58,11 @@ def memory_mib(text: str) -> int:
 
 
 class Section(BaseModel):
-    """A part of the configuration: unknown keys are refused, and nothing changes it once it is read."""
+    """A part of the configuration: unknown keys are refused, and nothing changes it once it is read.
+
+    Where a section has other defaults than elsewhere, it has a class of its own: who sets one of its keys keeps the
+    defaults of the others.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -113,6 +118,13 @@ class Disks(Section):
     """Provisioned throughput of the data volume in MiB/s."""
 
 
+class ManagerDisks(Disks):
+    """Encrypted gp3 volumes of a manager, in GiB."""
+
+    data_gib: int = Field(default=30, ge=20, le=16384)
+    """Volume for images and the Spark master's state."""
+
+
 class Managers(Section):
     """Swarm managers: they run the Spark master, never tasks."""
 
@@ -120,7 +132,7 @@ class Managers(Section):
     """One manager, or three across zones that form a quorum."""
     instance_types: list[str] = Field(default=["m5.large"], min_length=1, max_length=10)
     """Instance types in order of preference."""
-    disks: Disks = Disks(data_gib=30)
+    disks: ManagerDisks = ManagerDisks()
     """Volumes of a manager."""
 
 
@@ -149,9 +161,9 @@ class Hosts(Section):
     workers: Workers = Workers()
     """The workers."""
     attachable_overlay: bool = False
-    """Whether containers outside services may attach to the overlay network, as the tutorials do."""
+    """Whether containers outside services may attach to the overlay network; decided when the swarm is formed."""
     drain_timeout_seconds: int = Field(default=600, ge=60, le=7200)
-    """How long a terminating host may take to decommission its executors and leave."""
+    """How long a terminating host may take to decommission its executors and leave; on target `yarn`, too."""
     boot_timeout_seconds: int = Field(default=900, ge=300, le=3600)
     """How long a new host may take to signal that it is up."""
 
@@ -183,9 +195,9 @@ class Enclaves(Section):
     image: str | None = None
     """The image file that workers run, one of `measurements.json`; without it they only set memory and CPUs aside."""
     key_arn: KmsKeyArn | None = None
-    """The data owner's key, from the stack `enclave_key`; without it only clients' own keys are used."""
+    """The data owner's key, which workers' enclaves may then use; without it only clients' own keys are used."""
     owner_key: OwnerKey | None = None
-    """Makes that stack: deploy it first, then give the key's ARN as `key_arn`."""
+    """Makes the stack `enclave-key`, whose output is that key's ARN: deploy it first."""
 
 
 class Spark(Section):
@@ -194,17 +206,17 @@ class Spark(Section):
     version: Literal["4.2.0"] = SPARK_VERSION
     """Version of Spark in the images."""
     worker_memory: Memory | None = None
-    """Memory a worker offers (`6g`); by default what its host has left after enclaves and system."""
+    """Memory a worker of `swarm` offers (`6g`); by default what its host has left after enclaves and system."""
     worker_cores: int | None = Field(default=None, ge=1, le=256)
-    """Cores a worker offers; by default what its host has left."""
+    """Cores a worker of `swarm` offers; by default what its host has left."""
     executor_memory: Memory = "2g"
-    """Memory of an executor where a job says nothing else."""
+    """Memory of an executor of `swarm` where a job says nothing else."""
     executor_cores: int = Field(default=2, ge=1, le=64)
-    """Cores of an executor where a job says nothing else."""
+    """Cores of an executor of `swarm` where a job says nothing else."""
     default_cores_per_application: int = Field(default=4, ge=1, le=4096)
-    """Cores an application gets where it says nothing else, so that two jobs can share the cluster."""
+    """Cores an application of `swarm` gets where it says nothing else, so that two jobs can share the cluster."""
     settings: dict[str, SettingValue] = {}
-    """More `spark.*` settings for every job; those that would switch a protection off are refused."""
+    """More `spark.*` settings for every job of `swarm` and `fargate`; what would switch a protection off is refused."""
 
 
 class Images(Section):
@@ -213,7 +225,7 @@ class Images(Section):
     source: Literal["build", "none"] = "build"
     """`build`: built from assets/spark-images and pushed on deploy; `none`: stacks without images."""
     base_image: ImageByDigest | None = None
-    """Another base image, by digest, in place of the pinned Debian."""
+    """Another base image, by digest, in place of Debian 12's slim one, which is taken by tag."""
 
 
 class Logging(Section):
@@ -222,7 +234,7 @@ class Logging(Section):
     retention_days: RetentionDays = 90
     """How long logs are kept."""
     level: Literal["ERROR", "WARN", "INFO", "DEBUG"] = "WARN"
-    """Level of Spark's own log."""
+    """Level of Spark's own log on `swarm`."""
 
 
 class Storage(Section):
@@ -256,10 +268,10 @@ class DataBucket(Section):
 
 
 class Glue(Section):
-    """AWS Glue Data Catalog as Spark's catalog."""
+    """The AWS Glue Data Catalog."""
 
     enabled: bool = False
-    """Whether jobs use it."""
+    """IAM permissions for the Glue Data Catalog, for jobs that bring its client: the images have none."""
     databases: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,255}$")]] = []
     """The only databases that jobs may see."""
     account: AccountId | None = None
@@ -271,10 +283,8 @@ class Tenant(Section):
 
     name: TenantName
     """Its name: also that of its bucket prefix, queue and log group."""
-    principals: list[RoleArn] = []
-    """IAM roles that may submit in its name."""
     key: KmsKeyArn | None = None
-    """A key of its own in place of the cluster's."""
+    """A further key, whose use its jobs' role gets (`swarm`, `yarn`), with the encryption context `tenant`."""
     images: list[ImageByDigest] = []
     """Images its YARN containers may use beside ours."""
     queue_percent: int = Field(default=0, ge=0, le=100)
@@ -294,6 +304,17 @@ class FargateTask(Section):
     """Disk for shuffle and spill."""
 
 
+class FargateDriver(FargateTask):
+    """Size of a driver's task."""
+
+    vcpu: float = Field(default=1, gt=0, le=16)
+    """vCPU."""
+    memory_mib: int = Field(default=4096, ge=512)
+    """Memory; Fargate offers certain sizes for each number of vCPU."""
+    ephemeral_storage_gib: int = Field(default=21, ge=EPHEMERAL_STORAGE_GIB[0], le=EPHEMERAL_STORAGE_GIB[1])
+    """Disk."""
+
+
 class FargateCapacity(Section):
     """How tasks are spread over On-Demand and Spot."""
 
@@ -308,7 +329,7 @@ class FargateCapacity(Section):
 class Fargate(Section):
     """Target `fargate`: one task per executor."""
 
-    driver: FargateTask = FargateTask(vcpu=1, memory_mib=4096, ephemeral_storage_gib=21)
+    driver: FargateDriver = FargateDriver()
     """Size of a driver task."""
     executor: FargateTask = FargateTask()
     """Size of an executor task."""
@@ -347,6 +368,15 @@ class YarnGroup(Section):
     """Volumes."""
 
 
+class YarnMaster(YarnGroup):
+    """The host of YARN's master."""
+
+    count: Literal[1] = 1
+    """There is one."""
+    instance_types: list[str] = Field(default=["m5.xlarge"], min_length=1, max_length=10)
+    """Instance types in order of preference."""
+
+
 class Kerberos(Section):
     """Kerberos of the YARN cluster."""
 
@@ -359,7 +389,7 @@ class Kerberos(Section):
 class Download(Section):
     """A third-party archive that hosts install from the project's own bucket."""
 
-    version: Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+){1,2}$")]
+    version: Version
     """Its version."""
     mirror: Annotated[str, StringConstraints(pattern=r"^https://[^\s]+$")] | None = None
     """Where it is fetched from at build time, by https."""
@@ -367,26 +397,43 @@ class Download(Section):
     """Its checksum, as its maker publishes it; without it the download is refused."""
 
 
+class Hadoop(Download):
+    """Hadoop's distribution, which hosts install from the project's own bucket."""
+
+    version: Version = "3.5.0"
+    """Its version."""
+
+
+class Kata(Download):
+    """Kata Containers, which hosts install from the project's own bucket."""
+
+    version: Version = "3.29.0"
+    """Its version."""
+
+
+class Gvisor(Download):
+    """gVisor, which hosts install from the project's own bucket."""
+
+    version: Version = "20240729.0"
+    """Its version."""
+
+
 class Yarn(Section):
     """Target `yarn`: every container under one enforced OCI runtime."""
 
     runtime: Literal["kata", "runsc", "runc"] = "kata"
-    """`kata`: a virtual machine per container; `runsc`: gVisor; `runc`: plain containers, the baseline."""
-    nested_virtualization: bool = True
-    """Whether nested virtualization is switched on (C8i, M8i, R8i); Kata needs it or bare metal."""
-    master: YarnGroup = YarnGroup(count=1, instance_types=["m5.xlarge"])
+    """`kata`: a virtual machine per container (C8i, M8i, R8i, metal); `runsc`: gVisor; `runc`: plain, the baseline."""
+    master: YarnMaster = YarnMaster()
     """ResourceManager, NameNode and Kerberos host."""
     nodes: YarnGroup = YarnGroup()
     """NodeManagers."""
-    storage: Literal["s3a", "hdfs"] = "s3a"
-    """Where jobs' data lies."""
     kerberos: Kerberos = Kerberos()
     """The realm."""
-    hadoop: Download = Download(version="3.5.0")
+    hadoop: Hadoop = Hadoop()
     """Hadoop's distribution."""
-    kata: Download = Download(version="3.29.0")
+    kata: Kata = Kata()
     """Kata Containers, needed for the runtime `kata`."""
-    gvisor: Download = Download(version="20240729.0")
+    gvisor: Gvisor = Gvisor()
     """gVisor's program `runsc`, needed for the runtime `runsc`."""
     preemption: bool = True
     """Whether a tenant's guaranteed share is taken back from others."""
@@ -432,7 +479,7 @@ class Deployment(Section):
     glue: Glue = Glue()
     """The catalog."""
     tenants: list[Tenant] = []
-    """Tenants beside the built-in `default`."""
+    """Tenants; where none is listed there is one, `default`. Jobs without `--tenant` are the first one's."""
     fargate: Fargate = Fargate()
     """Target `fargate`."""
     yarn: Yarn = Yarn()

@@ -2,10 +2,12 @@
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from spark_constructs.config import Deployment
 from spark_constructs.config_source import model_in
@@ -40,25 +42,50 @@ def reference() -> str:
     return "\n".join(parts)
 
 
-def _tables(model: Any, path: str, title: str) -> list[str]:
+def _tables(model: type[BaseModel], path: str, title: str) -> list[str]:
+    """The table of a section, and after it those of the sections in it."""
+    fields = model.model_json_schema()["properties"]
     rows, inner = [], []
     for name, field in model.model_fields.items():
-        below = model_in(field.annotation)
-        is_list = str(field.annotation).startswith("list")
-        key = f"{path}{name}"
-        if below is None:
-            default = "required" if field.is_required() else f"`{json.dumps(_plain(field.default))}`"
-            rows.append(f"| `{key}` | {default} | {field.description} |")
+        key, below = f"{path}{name}", model_in(field.annotation)
+        if field.is_required():
+            default = "required"
         else:
-            rows.append(f"| `{key}` | {'`[]`' if is_list else 'section'} | {field.description} |")
-            heading = key + ("[]" if is_list else "")
+            default = "section" if isinstance(field.default, BaseModel) else _code(field.default)
+        allowed = _allowed(fields[name]) if below is None else ""
+        rows.append(f"| `{key}` | {default} | {allowed} | {field.description} |")
+        if below is not None:
+            heading = key + ("[]" if isinstance(field.default, list) else "")
             inner += _tables(below, f"{heading}.", f"`{heading}`")
-    head = f"## {title}\n\n{(model.__doc__ or '').strip()}\n\n| key | default | meaning |\n|---|---|---|"
+    head = f"## {title}\n\n{(model.__doc__ or '').strip()}\n\n| key | default | allowed | meaning |\n|---|---|---|---|"
     return ["\n".join([head, *rows]) + "\n", *inner]
 
 
-def _plain(value: object) -> object:
-    return value if value is None or isinstance(value, str | int | float | bool | list | dict) else str(value)
+def _allowed(field: Mapping[str, Any]) -> str:
+    """The values that a key takes, where its part of the schema lists or bounds them."""
+    field = next((form for form in field.get("anyOf", []) if form["type"] != "null"), field)
+    if field["type"] == "array":
+        return _allowed(field["items"])
+    if field["type"] == "boolean":
+        return _listed([True, False])
+    if "enum" in field or "const" in field:
+        return _listed(field["enum"] if "enum" in field else [field["const"]])
+    least, most, above = field.get("minimum"), field.get("maximum"), field.get("exclusiveMinimum")
+    words = [
+        f"{least} to {most}" if least is not None and most is not None else "",
+        f"{least} or more" if least is not None and most is None else "",
+        f"above {above}, at most {most}" if above is not None else "",
+        f"in steps of {field['multipleOf']}" if "multipleOf" in field else "",
+    ]
+    return ", ".join(filter(None, words))
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(_code, values))
+
+
+def _code(value: object) -> str:
+    return f"`{json.dumps(value)}`"
 
 
 def write(folder: Path) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import combinations
 
-from spark_constructs.config import Deployment, Disks, Tenant, memory_mib
+from spark_constructs.config import Deployment, Disks, Download, Tenant, memory_mib
 from spark_constructs.config_errors import Problem, closest, shown
 from spark_constructs.fargate_sizes import FARGATE_MEMORY_MIB, is_offered, smallest_fitting
 from spark_constructs.instance_types import INSTANCE_TYPES, InstanceType
@@ -506,7 +506,7 @@ def fargate_capacity_and_budget_are_whole(deployment: Deployment) -> Iterator[Pr
 
 @_rule
 def kata_has_virtual_machines(deployment: Deployment) -> Iterator[Problem]:
-    """Kata needs KVM: bare metal, or nested virtualization switched on."""
+    """Kata needs KVM: bare metal, or a type with nested virtualization, which the stack switches on."""
     yarn = deployment.yarn
     if "yarn" not in deployment.targets or yarn.runtime != "kata":
         return
@@ -517,13 +517,6 @@ def kata_has_virtual_machines(deployment: Deployment) -> Iterator[Problem]:
                 shown(kind.name),
                 "Kata needs bare metal or an instance with nested virtualization",
                 "use C8i, M8i, R8i or a metal type, or set yarn.runtime to runsc",
-            )
-        elif kind.nested_virtualization and not yarn.nested_virtualization:
-            yield Problem(
-                "yarn.nested_virtualization",
-                "false",
-                f"Kata on {kind.name} needs it switched on",
-                "set it to true, or use a metal type",
             )
 
 
@@ -549,7 +542,7 @@ def yarn_archives_are_pinned(deployment: Deployment) -> Iterator[Problem]:
     yarn = deployment.yarn
     if "yarn" not in deployment.targets:
         return
-    needed = {"hadoop": yarn.hadoop}
+    needed: dict[str, Download] = {"hadoop": yarn.hadoop}
     if yarn.runtime == "kata":
         needed["kata"] = yarn.kata
     elif yarn.runtime == "runsc":
@@ -596,8 +589,6 @@ def yarn_containers_fit_their_nodes(deployment: Deployment) -> Iterator[Problem]
     yarn = deployment.yarn
     if "yarn" not in deployment.targets:
         return
-    if yarn.master.count != 1:
-        yield Problem("yarn.master.count", shown(yarn.master.count), "there is one master host", "set it to 1")
     for _, kind in _known("yarn.nodes.instance_types", yarn.nodes.instance_types):
         left = kind.memory_mib - HOST_RESERVE_MIB
         if memory_mib(yarn.container_max_memory) > left:

@@ -25,11 +25,12 @@ _INPUT_FILES = ("app.py", "cdk.json", "requirements.txt")
 
 @dataclass(frozen=True)
 class SynthesizedStack:
-    """A stack as synthesized: its name in CloudFormation and its template."""
+    """A stack as synthesized: its name in CloudFormation, its template, and the ids of all stacks that it needs."""
 
     id: str
     name: str
     template: Path
+    dependencies: frozenset[str] = frozenset()
 
     def resource_count(self) -> int:
         """How many resources the template has."""
@@ -44,6 +45,7 @@ class Cdk:
     """
 
     def __init__(self, deployment: Deployment) -> None:
+        self._cluster = deployment.cluster
         self._environment = tool_environment()
         find_node(self._environment)
         self._program = str(find_cdk())
@@ -88,34 +90,35 @@ class Cdk:
             for name, artifact in manifest["artifacts"].items()
             if artifact["type"] == "aws:cloudformation:stack"
         }
-        ordered: list[str] = []
+        stacks: dict[str, SynthesizedStack] = {}
 
-        def add(name: str) -> None:
-            for dependency in found[name].get("dependencies", []):
-                if dependency in found and dependency not in ordered:
-                    add(dependency)
-            if name not in ordered:
-                ordered.append(name)
+        def add(name: str) -> SynthesizedStack:
+            if name not in stacks:
+                # Assets are artifacts, too, that a stack depends on.
+                needed = [add(other) for other in found[name].get("dependencies", []) if other in found]
+                stacks[name] = SynthesizedStack(
+                    id=found[name].get("displayName", name),
+                    name=found[name]["properties"].get("stackName", name),
+                    template=self.output / found[name]["properties"]["templateFile"],
+                    dependencies=frozenset().union(*({each.id, *each.dependencies} for each in needed)),
+                )
+            return stacks[name]
 
         for name in found:
             add(name)
-        return [
-            SynthesizedStack(
-                id=found[name].get("displayName", name),
-                name=found[name]["properties"].get("stackName", name),
-                template=self.output / found[name]["properties"]["templateFile"],
-            )
-            for name in ordered
-        ]
+        return list(stacks.values())
 
     def chosen(self, names: list[str]) -> list[SynthesizedStack]:
-        """The stacks of those names, whole (`sparkvault-network`) or short (`network`); all where none is given."""
+        """The stacks of those names, whole (`sparkvault-network`), short (`network`) or ids; all where none is given.
+
+        Raises UsageError where there is no such stack.
+        """
         stacks = self.stacks()
         if not names:
             return stacks
-        chosen = []
+        chosen, prefix = [], f"{self._cluster}-"
         for name in names:
-            match = [stack for stack in stacks if name in (stack.name, stack.id, stack.name.rsplit("-", 1)[-1])]
+            match = [stack for stack in stacks if name in (stack.name, stack.id, stack.name.removeprefix(prefix))]
             if not match:
                 known = ", ".join(stack.name for stack in stacks)
                 raise UsageError(f"there is no stack {name!r}", f"the stacks are {known}")

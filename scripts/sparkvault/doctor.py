@@ -13,6 +13,7 @@ from sparkvault.account import Account
 from sparkvault.errors import SparkvaultError
 from sparkvault.java import find_java
 from sparkvault.project import work_folder
+from sparkvault.targets.remote.terminal_session import PLUGIN, find_plugin
 from sparkvault.toolchain import docker_engine, find_cdk, find_node, tool_environment
 
 #: A local cluster with one worker and a driver.
@@ -42,6 +43,7 @@ def examine(deployment: Deployment) -> list[Finding]:
         _attempt("work folder", lambda: str(work_folder()), "everything", required=True),
         _memory(),
         _engine(),
+        _attempt(PLUGIN, find_plugin, "shells and web UIs of what is deployed", required=False),
     ]
     try:
         folder = work_folder()

@@ -145,3 +145,14 @@ def test_the_doctor_names_what_is_missing(sparkvault: CommandLine) -> None:
     assert findings["Java"]["ok"]
     assert not findings["AWS credentials"]["ok"]
     assert "aws" in findings["AWS credentials"]["remedy"]
+
+
+def test_the_doctor_only_notes_that_the_session_manager_plugin_is_missing(
+    sparkvault: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    findings = {finding["what"]: finding for finding in json.loads(sparkvault.run("doctor", "--json").out)}
+    found = findings["session-manager-plugin"]
+    assert (found["ok"], found["required"]) == (False, False)
+    assert "shells" in found["needed_for"]
+    assert "install it" in found["remedy"]

@@ -1,5 +1,7 @@
 """Reading a configuration: every problem at once, the same from every source, never a crash."""
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +65,22 @@ def test_all_problems_of_a_file_come_at_once_each_at_its_own_place() -> None:
         "spark.worker_memory",
         "targets[1]",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"tenants": [{"name": "finance", "principals": []}]}, "tenants[0].principals"),
+        ({"yarn": {"storage": "hdfs"}}, "yarn.storage"),
+        ({"yarn": {"nested_virtualization": True}}, "yarn.nested_virtualization"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_key_that_would_change_nothing_is_unknown(given: dict[str, Any], path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_mapping(given, "test")
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.rule) == (path, "unknown key")
 
 
 def test_the_context_may_hold_a_mapping_or_its_text() -> None:
@@ -173,6 +191,43 @@ def test_the_schema_accepts_what_the_model_accepts() -> None:
 def test_the_schema_and_the_reference_in_docs_are_current() -> None:
     assert (DOCS / SCHEMA_FILE).read_text() == schema_text(), "run `make snapshots`"
     assert (DOCS / REFERENCE_FILE).read_text() == reference(), "run `make snapshots`"
+
+
+def test_the_reference_names_every_key_with_the_default_that_its_example_has() -> None:
+    page = (DOCS / REFERENCE_FILE).read_text()
+    rows = re.findall(r"^\| `([^`]+)` \| `?(.+?)`? \|", page, re.MULTILINE)
+    stated = {key: json.loads(default) for key, default in rows if default not in ("section", "required")}
+    example = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    assert {key: value for key, value in stated.items() if key in leaves(example)} == leaves(example)
+    # What lists may hold, and a section that is not there by default, are in no example.
+    assert all("[]" in key or key.startswith("enclaves.owner_key.") for key in set(stated) - set(leaves(example)))
+
+
+def leaves(section: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """Every key that is no section, by its whole path."""
+    found: dict[str, Any] = {}
+    for name, value in section.items():
+        found |= leaves(value, f"{path}{name}.") if isinstance(value, dict) and value else {path + name: value}
+    return found
+
+
+@pytest.mark.parametrize("key", leaves(Deployment().model_dump()))
+def test_a_key_that_is_set_leaves_the_others_at_their_defaults(key: str) -> None:
+    value = leaves(Deployment().model_dump())[key]
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    assert Deployment.model_validate(value) == Deployment()
+
+
+def test_the_reference_lists_the_values_that_a_key_takes() -> None:
+    page = (DOCS / REFERENCE_FILE).read_text()
+    for row in (
+        '| `targets` | `["swarm"]` | `"swarm"`, `"fargate"`, `"yarn"` |',
+        '| `storage.on_destroy` | `"retain"` | `"retain"`, `"delete"` |',
+        "| `spark.worker_cores` | `null` | 1 to 256 |",
+        "| `enclaves.memory_mib` | `4096` | 64 or more, in steps of 2 |",
+    ):
+        assert row in page
 
 
 def test_every_key_is_described() -> None:

@@ -368,8 +368,11 @@ class TestQuota:
 
 class TestWaves:
     def stacks(self) -> list[SynthesizedStack]:
-        parts = ("storage", "network", "images", "fargate")
-        return [SynthesizedStack(part, f"sparkvault-{part}", Path(part)) for part in parts]
+        needs = {"storage": (), "network": ("storage",), "images": (), "fargate": ("storage", "network", "images")}
+        return [
+            SynthesizedStack(part, f"sparkvault-{part}", Path(part), frozenset(needed))
+            for part, needed in needs.items()
+        ]
 
     def test_digests_are_recorded_before_the_stack_that_reads_them(self) -> None:
         everything = self.stacks()
@@ -379,4 +382,4 @@ class TestWaves:
     def test_a_stack_that_is_deployed_alone_gets_its_digests_first(self) -> None:
         everything = self.stacks()
         found = waves(everything[3:], everything, Deployment(targets=["fargate"]))
-        assert [[stack.id for stack in wave] for wave in found] == [["images"], ["fargate"]]
+        assert [[stack.id for stack in wave] for wave in found] == [["storage", "network", "images"], ["fargate"]]

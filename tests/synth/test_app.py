@@ -33,6 +33,13 @@ def test_the_network_waits_for_the_key_and_the_swarm_for_all_others() -> None:
     assert {"Storage", "Network"} <= set(stacks["Swarm"]["dependencies"])  # type: ignore[call-overload]
 
 
+@pytest.mark.parametrize("variant", ["default", "serverless", "hadoop"])
+def test_only_what_runs_images_waits_for_them(variant: str) -> None:
+    stacks = _stacks(synthesised(variant))
+    waiting = {name for name, artifact in stacks.items() if "Images" in artifact["dependencies"]}  # type: ignore[operator]
+    assert waiting == set(stacks) - {"Storage", "Network", "Images"}
+
+
 @pytest.mark.parametrize(
     ("variant", "environment"),
     [

@@ -99,7 +99,7 @@ class TestTheHostsOwnPolicy:
         assert self.own(key=KEY_ARN[:-1] + "2", **ATTESTED) is Decision.IMPLICITLY_DENIED
         assert self.own("kms:Encrypt", **ATTESTED) is Decision.IMPLICITLY_DENIED
         for name in encryption_context("sales", 1, b"k" * 32):
-            unbound = {f"kms:EncryptionContext:{name}": None}
+            unbound: dict[str, Any] = {f"kms:EncryptionContext:{name}": None}
             assert self.own(**ATTESTED, **unbound) is Decision.IMPLICITLY_DENIED
 
 

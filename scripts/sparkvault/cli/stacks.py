@@ -88,13 +88,18 @@ def deploy(
         deployment = _without_images(deployment)
     account = Account(deployment)
     account.check_bootstrap()
-    _check_engine(deployment)
-    if deployment.images.source == "build" and "fargate" in deployment.targets:
-        put_plugin()
+    builds = deployment.images.source == "build"
+    if builds and not stacks:
+        # The images are among all stacks: what they lack is said before the synthesis, which takes its time.
+        _prepare_images(deployment)
     cdk = Cdk(deployment)
     with progress("synthesizing"):
         cdk.synth()
     chosen = cdk.chosen(stacks or [])
+    if builds and stacks and any(_holds_images(wave, deployment) for wave in waves(chosen, cdk.stacks(), deployment)):
+        _prepare_images(deployment)
+        with progress("synthesizing"):
+            cdk.synth()  # again only if the plugin's jar was not among the images' files yet
     account.check_deployable((stack.name for stack in chosen), replace_failed=replace_failed)
     _check_quota(account)
     if not yes:
@@ -109,10 +114,11 @@ def deploy(
             digests: dict[str, str] = {}
             for wave in waves(chosen, cdk.stacks(), deployment):
                 cdk.deploy(wave, method.value, _StackProgress(tell))
-                # Recorded before the stacks that read them are deployed.
-                digests |= record_digests(account, deployment)
-                if deployment.images.source == "build":
-                    put_archives(account, tell)
+                if _holds_images(wave, deployment):
+                    # Both before the stacks that read them are deployed.
+                    digests |= record_digests(account, deployment)
+                    if builds:
+                        put_archives(account, tell)
         except SparkvaultError as error:
             raise _with_reasons(error, account, chosen, started) from error
         except KeyboardInterrupt:
@@ -167,19 +173,24 @@ def _without_images(deployment: Deployment) -> Deployment:
 def waves(
     chosen: list[SynthesizedStack], everything: list[SynthesizedStack], deployment: Deployment
 ) -> list[list[SynthesizedStack]]:
-    """The stacks in the order of deployment: up to the images, then those that read the images' digests.
+    """The stacks in the order of deployment: first the images and what needs none, then what reads their digests.
 
-    ``everything``: dependencies first. The images' stack is among the first wave even where it was not chosen, as a
-    stack that is deployed alone needs their digests, too.
+    ``everything``: dependencies first. What the second wave needs is in the first one even where it was not chosen, as
+    a stack that is deployed alone reads the images' digests, and the archives in the job bucket, too.
     """
-    name = stack_name(deployment.cluster, "images")
-    index = next((index for index, stack in enumerate(everything) if stack.name == name), None)
-    if deployment.images.source == "none" or index is None:
+    images = next((stack.id for stack in everything if _holds_images([stack], deployment)), None)
+    if deployment.images.source == "none" or images is None:
         return [chosen]
-    before = [stack for stack in everything[:index] if stack in chosen]
-    after = [stack for stack in chosen if stack not in everything[: index + 1]]
-    first = [*before, everything[index]] if after or everything[index] in chosen else before
-    return [wave for wave in (first, after) if wave]
+    second = [stack for stack in chosen if images in stack.dependencies]
+    needed = {name for stack in second for name in stack.dependencies}
+    first = [
+        stack for stack in everything if images not in stack.dependencies and (stack in chosen or stack.id in needed)
+    ]
+    return [wave for wave in (first, second) if wave]
+
+
+def _holds_images(wave: list[SynthesizedStack], deployment: Deployment) -> bool:
+    return any(stack.name == stack_name(deployment.cluster, "images") for stack in wave)
 
 
 class _StackProgress:
@@ -200,12 +211,15 @@ class _StackProgress:
             self._tell(f"{match['stack']}: {match['status'].lower().replace('_', ' ')}")
 
 
-def _check_engine(deployment: Deployment) -> None:
-    if deployment.images.source == "build" and docker_engine() is None:
+def _prepare_images(deployment: Deployment) -> None:
+    """What building the images takes: an engine, and the plugin's jar among their files. Raises SparkvaultError."""
+    if docker_engine() is None:
         raise SparkvaultError(
             "the images are built on this machine, and no Docker engine is reachable",
             "start Docker (or set CDK_DOCKER to another engine's client), or deploy with --without-images",
         )
+    if "fargate" in deployment.targets:
+        put_plugin()
 
 
 def _check_quota(account: Account) -> None:
