@@ -9,7 +9,7 @@ RUN := .venv/bin/python
 .PHONY: help setup demo test test-faults lint snapshots bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: ## prepare this clone: virtual environment, Node.js, CDK CLI, Java
 	@$(PYTHON) scripts/set_up.py
@@ -24,8 +24,9 @@ test: lint ## all checks, as CI runs them
 	@$(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25
 	@$(RUN) -m pytest -m 'alone and not campaign'
 
-test-faults: ## the long campaigns: every kill point, every seed
+test-faults: ## a worker killed under a job, and the long campaigns: every kill point, every seed
 	@$(PYTHON) scripts/set_up.py --quiet --machine
+	@$(RUN) -m pytest tests/cluster/test_core.py
 	@$(RUN) -m pytest -m campaign
 
 lint: ## formatting, lint, types, shell scripts

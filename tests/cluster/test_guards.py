@@ -1,13 +1,18 @@
-"""Who gets in, and who does not: strangers on the network, stolen tokens, tampered images, a tenant's submitter."""
+"""Who gets in, and who does not: strangers on the network, stolen tokens, tampered images, a tenant's submitter.
+
+And that one tenant's job leaves room for another's.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +24,18 @@ from emulation.ec2 import Host
 from spark_constructs.naming import bucket_name
 from sparkvault.jobs import new_job_id
 from tests.cluster.deployed import ROOT, DeployedCluster
-from tests.cluster.people import ANSWER, JOB_SECONDS, config, wait_until, whole
-from tests.cluster.test_core import ports_that_answer
+from tests.cluster.people import (
+    ANSWER,
+    JOB_SECONDS,
+    config,
+    detached,
+    ended,
+    no_driver_is_left,
+    output_so_far,
+    wait_until,
+    whole,
+)
+from tests.cluster.test_core import documented_ports, ports_that_answer
 
 # The first test waits for the deployment of the cluster.
 pytestmark = [pytest.mark.timeout(1500), pytest.mark.campaign]
@@ -62,13 +77,78 @@ def stranger(cluster: DeployedCluster) -> Iterator[Host]:
         yield host
 
 
+EVERY_PORT = "1-65535"
+
+#: Sends a datagram to every UDP port of an address, and some more to those named, for datagrams get lost.
+DATAGRAMS = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+    for port in [*range(1, 65536), *map(int, sys.argv[2:])]:
+        sender.sendto(b"?", (sys.argv[1], port))
+"""
+DATAGRAM_PORTS = (4789, 7946)
+OTHER_PORTS = 0
+
+
+@contextmanager
+def datagrams_counted(source: Host, target: Host) -> Iterator[Callable[[], dict[int, int]]]:
+    """Counts what reaches ``target`` from ``source`` by UDP, whoever listens there: by port, others as OTHER_PORTS."""
+    table, chain = ["iptables", "--wait", "30", "--table", "raw"], "datagrams"
+    counted = [*table, "--append", chain, "--source", source.address, "--protocol", "udp"]
+    target.run([*table, "--new-chain", chain])
+    for port in DATAGRAM_PORTS:
+        target.run([*counted, "--dport", str(port), "--jump", "RETURN"])
+    # A rule that says not what to do with a packet counts it, and leaves it alone.
+    target.run(counted)
+    target.run([*table, "--insert", "PREROUTING", "--jump", chain])
+    one = re.compile(rf"-s {re.escape(source.address)}/32 -p udp(?: -m udp --dport (\d+))? -c (\d+) ")
+
+    def count() -> dict[int, int]:
+        listed = target.run([*table, "--list-rules", chain, "--verbose"]).stdout
+        found = {int(port or OTHER_PORTS): int(packets) for port, packets in one.findall(listed)}
+        assert set(found) == {*DATAGRAM_PORTS, OTHER_PORTS}, listed
+        return found
+
+    try:
+        yield count
+    finally:
+        target.run([*table, "--delete", "PREROUTING", "--jump", chain])
+        target.run([*table, "--flush", chain])
+        target.run([*table, "--delete-chain", chain])
+
+
+def datagram_ports_that_get_through(source: Host, target: Host) -> set[int]:
+    """UDP ports of ``target`` that datagrams from ``source`` reach, OTHER_PORTS for any that stand in no document."""
+    with datagrams_counted(source, target) as count:
+        again = [str(port) for _ in range(5) for port in DATAGRAM_PORTS]
+        source.run(["python3", "-c", DATAGRAMS, target.address, *again])
+        # On one machine all of them have come by the time that the target is asked.
+        return {port for port, packets in count().items() if packets}
+
+
 def test_a_host_outside_the_groups_finds_nothing_open(cluster: DeployedCluster) -> None:
     api = cluster.aws.client("ec2")
     [vpc] = {one["VpcId"] for one in api.describe_subnets()["Subnets"] if one["CidrBlock"].startswith("10.20.")}
     outside = api.create_security_group(GroupName="outside", Description="x", VpcId=vpc)["GroupId"]
     with instance_of_nobody(cluster, [outside]) as host:
         for target in cluster.managers() + cluster.workers():
-            assert ports_that_answer(host, target) == set()
+            assert datagram_ports_that_get_through(host, target) == set()
+        for target in cluster.managers() + cluster.workers():
+            assert ports_that_answer(host, target.address, EVERY_PORT) == set()
+        assert 80 in ports_that_answer(host, host.network.services), "after all that, AWS still answers it"
+
+
+def test_a_host_of_the_groups_finds_the_documented_ports_open_and_no_other(cluster: DeployedCluster) -> None:
+    [manager], [one, other] = cluster.managers(), cluster.workers()
+    # Each host asks another one, for what a host has asked fills its own table of connections for two minutes.
+    pairs = [(one, manager), (other, one), (manager, other)]
+    with ThreadPoolExecutor() as pool:
+        answering = pool.map(lambda pair: ports_that_answer(pair[0], pair[1].address, EVERY_PORT), pairs)
+    expected = [documented_ports(source, target) for source, target in pairs]
+    assert list(answering) == expected == [{2377, 7946}, {7946}, {7946}]
+    for source, target in pairs:
+        by_udp = documented_ports(source, target, "udp")
+        assert datagram_ports_that_get_through(source, target) == by_udp == set(DATAGRAM_PORTS)
 
 
 def test_a_rogue_host_with_a_stolen_token_runs_nothing_and_is_thrown_out(
@@ -226,3 +306,69 @@ def refusal(analyst: Analyst, job: str) -> str:
 def bucket(cluster: DeployedCluster) -> str:
     """Name of the job bucket."""
     return bucket_name("demo", "jobs", cluster.aws.account_id, cluster.aws.region)
+
+
+#: Counts for ever in steps of a second, each of which needs an executor.
+STEPS = """
+import time
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+numbers = spark.sparkContext.parallelize(range(2), 2)
+def slow(number):
+    time.sleep(1)
+    return number
+while True:
+    assert numbers.map(slow).sum() == 1
+    print("step with", spark.sparkContext.defaultParallelism, "cores", flush=True)
+"""
+
+
+@pytest.fixture
+def two_tenants(cluster: DeployedCluster, tmp_path: Path) -> Iterator[DeployedCluster]:
+    """The same cluster with another tenant, whose applications get half of its cores where they say nothing else."""
+    changed = tmp_path / "tenants.yaml"
+    tenants = "tenants:\n  - name: default\n  - name: research\n"
+    changed.write_text(f"{cluster.configuration.read_text()}spark:\n  default_cores_per_application: 2\n{tenants}")
+    found = replace(cluster, configuration=changed)
+    [manager] = cluster.managers()
+    containers = "docker ps --quiet --filter label=sparkvault.service=spark-master | xargs -r docker inspect"
+
+    def master_gives(cores: int) -> bool:
+        return f"-Dspark.deploy.defaultCores={cores} " in manager.run(["sh", "-c", containers]).stdout
+
+    found.deploy()
+    try:
+        wait_until("the master to give two cores to an application", lambda: master_gives(2))
+        whole(found, 2)
+        yield found
+    finally:
+        cluster.deploy()
+        wait_until("the master to give four cores again", lambda: master_gives(4))
+        whole(cluster, 2)
+
+
+def test_two_tenants_who_say_nothing_of_cores_compute_at_the_same_time(
+    two_tenants: DeployedCluster, tmp_path: Path
+) -> None:
+    application = tmp_path / "steps.py"
+    application.write_text(STEPS)
+    with ThreadPoolExecutor() as pool:
+        tenants = ("default", "research")
+        jobs = list(pool.map(lambda name: detached(two_tenants, "--tenant", name, str(application)), tenants))
+
+    def steps(job: str) -> list[str]:
+        return [line for line in output_so_far(two_tenants, job) if line.startswith("step ")]
+
+    def gets_beyond(job: str, count: int) -> None:
+        wait_until(f"job {job} to get beyond step {count}", lambda: len(steps(job)) > count, 240)
+
+    for job in jobs:
+        gets_beyond(job, 0)
+    # Neither ends by itself: from here on both have executors.
+    for job, count in {job: len(steps(job)) for job in jobs}.items():
+        gets_beyond(job, count + 5)
+        assert set(steps(job)) == {"step with 2 cores"}
+    for job in jobs:
+        assert two_tenants.sparkvault("cancel", *config(two_tenants), job, timeout=180).returncode == 0
+        assert ended(two_tenants, job)["state"] == "cancelled"
+        no_driver_is_left(two_tenants, job)

@@ -82,6 +82,30 @@ def test_the_leading_manager_is_terminated_under_a_job(three: DeployedCluster, l
     assert {swarm_of(host) for host in three.managers()} == {swarm}
 
 
+def test_the_host_of_sparks_active_master_is_terminated_under_a_job(three: DeployedCluster, long_job: Path) -> None:
+    with running(three, long_job, "6"):
+        victim = active_master(three)
+        three.ec2.terminate(victim)
+        wait_until("the old manager to end", lambda: three.ec2.state_of(victim.instance_id) == "terminated")
+        assert active_master(three).instance_id != victim.instance_id
+    whole(three, WORKERS, 600)
+
+
+def active_master(cluster: DeployedCluster) -> Host:
+    """The manager whose Spark master has recovered what the last one knew, and is asked by workers and drivers."""
+    question = 'exec 3<>/dev/tcp/$HOSTNAME/8080; printf "GET /json/ HTTP/1.0\\r\\n\\r\\n" >&3; cat <&3'
+    look = f"docker exec $(docker ps --quiet --filter name=spark-master) bash -c '{question}'"
+
+    def found() -> Host | None:
+        for host in cluster.managers():
+            if host.up() and '"status" : "ALIVE"' in host.run(["sh", "-c", look], check=False).stdout:
+                return host
+        return None
+
+    active: Host = wait_until("an active master", found)
+    return active
+
+
 def test_the_leading_manager_is_cut_off_and_comes_back(three: DeployedCluster, long_job: Path) -> None:
     half = ("--total-executor-cores", "2")
     with running(three, long_job, "3", *half):

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from importlib.metadata import version
 
 import pytest
 
@@ -9,6 +10,9 @@ from emulation.engine import Engine
 from sparkvault.spark_images import context
 from tests.images.conftest import HARDENED, Session
 
+SPARK_VERSION = version("pyspark")
+#: Where each image has its bill of materials.
+BILL = "/usr/share/sparkvault/sbom.json"
 FEATURES = (*("unprivileged", "pandas_udfs", "sql", "mllib", "rocksdb", "hive", "s3a", "connect", "tls"),)
 
 #: Whoever comes first runs the session; room for the images to be built, where `make test` has not done so.
@@ -64,7 +68,7 @@ def test_what_is_wrong_is_said_and_nothing_starts(
 
 def test_every_component_is_in_the_bill_of_materials(engine: Engine, submit_image: str) -> None:
     client = engine.client()
-    script = "cat /usr/share/sparkvault/sbom.json; echo; ls /opt/spark/jars | wc -l; dpkg-query -W | wc -l"
+    script = f"cat {BILL}; echo; ls /opt/spark/jars | wc -l; dpkg-query -W | wc -l"
     container = client.containers.run(
         submit_image, ["-c", script], entrypoint="/bin/bash", network_mode="none", detach=True, **HARDENED
     )
@@ -85,13 +89,28 @@ def test_every_component_is_in_the_bill_of_materials(engine: Engine, submit_imag
     assert {"pkg:maven/org.apache.hadoop/hadoop-aws@3.5.0", "pkg:pypi/pyspark@4.2.0"} <= set(purls)
 
 
-def test_an_image_is_labelled_healthy_when_asked_and_runs_as_nobody_special(engine: Engine, submit_image: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "ports"),
+    [("master", {"7077/tcp", "8080/tcp"}), ("worker", {"8081/tcp"}), ("submit", {"4040/tcp"})],
+)
+def test_an_image_is_labelled_healthy_when_asked_and_runs_as_nobody_special(
+    engine: Engine, name: str, ports: set[str]
+) -> None:
     client = engine.client()
-    configuration = client.images.get(submit_image).attrs["Config"]
+    configuration = client.images.get(engine.spark_image(name, print)).attrs["Config"]
     client.close()
     assert configuration["User"] == "185:185"
+    assert configuration["Entrypoint"] == ["/usr/bin/tini", "--", "/opt/entrypoint.sh"]
+    assert (configuration["Cmd"], set(configuration["ExposedPorts"])) == ([name], ports)
     assert configuration["Healthcheck"]["Test"] == ["CMD", "/opt/healthcheck.sh"]
-    assert configuration["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert 0 < configuration["Healthcheck"]["Timeout"] < configuration["Healthcheck"]["Interval"]
+    labels = configuration["Labels"]
+    assert labels["org.opencontainers.image.title"] == "sparkvault"
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert labels["org.opencontainers.image.version"] == SPARK_VERSION
+    assert labels["io.sparkvault.sbom"] == BILL
+    # All tests here mount these two over a root that cannot be written, and no other.
+    assert set(labels["io.sparkvault.writable"].split()) == set(HARDENED["tmpfs"])
     assert not any("secret" in one.lower() for one in configuration["Env"])
 
 

@@ -3,6 +3,8 @@
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 from docker.models.containers import Container
@@ -15,6 +17,8 @@ from tests.support.local_cluster import wait_until
 pytestmark = pytest.mark.timeout(600)
 #: Seconds until a mode answers: about ten on an idle machine.
 ANSWER_SECONDS = 300.0
+#: As the Engine API counts: in nanoseconds.
+SECOND = 1_000_000_000
 
 CLIENT = (
     "import sys; from pyspark.sql import SparkSession; "
@@ -103,6 +107,51 @@ def test_a_worker_that_is_there_first_is_not_turned_away_by_a_master_that_does_n
     log = modes.worker.logs().decode()
     assert "Successfully registered with master" in log
     assert "Failed to connect to master" not in log
+
+
+def health(container: Container) -> dict[str, Any]:
+    """What the engine found, which asks by itself."""
+    container.reload()
+    assert container.status == "running", container.logs().decode()[-4000:]
+    found: dict[str, Any] = container.attrs["State"]["Health"]
+    return found
+
+
+def test_the_engine_itself_finds_a_worker_that_answers_healthy(modes: Modes) -> None:
+    await_health(modes.worker)
+    wait_until("the worker to be found healthy", lambda: health(modes.worker)["Status"] == "healthy", ANSWER_SECONDS)
+
+
+def test_the_engine_itself_finds_a_worker_that_waits_for_its_master_unhealthy(
+    engine: Engine, submit_image: str, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "secret").write_text(secrets.token_hex(32))
+    (tmp_path / "secret").chmod(0o444)
+    client = engine.client()
+    container = client.containers.run(
+        submit_image,
+        ["worker"],
+        detach=True,
+        network_mode="none",
+        hostname="lonely",
+        environment={
+            "SPARK_SECRET_FILE": "/input/secret",
+            "SPARK_MASTER_URL": "spark://127.0.0.1:7077",
+            "SPARK_MASTER_WAIT_SECONDS": "3600",
+        },
+        volumes={str(tmp_path): {"bind": "/input", "mode": "ro"}},
+        # The image's own check, asked more often than every ten seconds for a minute.
+        healthcheck={"interval": SECOND, "retries": 2, "start_period": SECOND},
+        **HARDENED,
+    )
+    try:
+        wait_until("it to be found unhealthy", lambda: health(container)["Status"] == "unhealthy", ANSWER_SECONDS)
+        last = health(container)["Log"][-1]
+        assert (last["ExitCode"], last["Output"]) == (1, "nothing answers on port 8081 of lonely\n")
+    finally:
+        container.remove(force=True, v=True)
+        client.close()
 
 
 def test_a_connect_server_answers_whoever_has_the_token(modes: Modes) -> None:
