@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
 }
+EVERYTHING = {"Effect": "Allow", "Action": "kms:*", "Resource": "*"}
 #: `owner` encrypts tables, `parent` is the role of the enclave's hosts, `admin` is anybody else in the account.
 ROLES = {name: f"arn:aws:iam::{ACCOUNT_ID}:role/{name}" for name in ("owner", "parent", "admin")}
 
@@ -47,11 +48,16 @@ class KmsAccount:
 
     def assume(self, name: str, arn: str) -> None:
         """Make a role that may do everything as far as its own policy goes: what holds it back is the key's alone."""
-        everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]}
         iam, role = self.aws.client("iam"), arn.rpartition("/")[2]
         iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(TRUST))
-        iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=json.dumps(everything))
+        self.give(name, EVERYTHING)
         self.credentials[name] = self.aws.client("sts").assume_role(RoleArn=arn, RoleSessionName=name)["Credentials"]
+
+    def give(self, name: str, statement: Mapping[str, Any]) -> None:
+        """Make this the one statement of a role's own policy."""
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        role = ROLES[name].rpartition("/")[2]
+        self.aws.client("iam").put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=policy)
 
 
 @contextmanager

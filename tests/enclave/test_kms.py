@@ -23,14 +23,14 @@ from hypothesis import strategies as st
 from emulation.aws.embedded import ACCOUNT_ID
 from emulation.kms import enveloped_data as sealing
 from emulation.nsm import Registers, SimulatedNsm, SimulatedPki
-from spark_constructs.enclave_key import TrustedImage
+from spark_constructs.enclave_key import TrustedImage, decrypt_in_enclaves
 from spark_enclave.kms import AttestedKms, KmsCredentials, KmsKeyArn, KmsRefused, amazon_roots
 from spark_enclave.kms.enveloped_data import EnvelopeRefused, open_envelope
 from spark_enclave.kms.request_signing import signed_headers
 from spark_enclave.server.boot_identity import BootIdentity
 from spark_enclave.server.parent_host import TlsOver, kms_tls, read_credentials
 from spark_enclave.tables import encryption_context
-from tests.enclave.kms_account import KmsAccount, kms_account
+from tests.enclave.kms_account import EVERYTHING, KmsAccount, kms_account
 
 PCRS = {0: b"\x10" * 48, 1: b"\x11" * 48, 2: b"\x12" * 48}
 CONTEXT = encryption_context("sales", 1, b"k" * 32)
@@ -81,6 +81,17 @@ class TestTheMeasuredEnclave:
     def test_gets_the_data_key(self, world: World) -> None:
         plaintext, ciphertext = world.data_key()
         assert world.decrypt(world.enclave(), ciphertext) == plaintext
+
+    def test_needs_no_more_than_the_swarms_stack_gives_its_host(self, world: World) -> None:
+        plaintext, ciphertext = world.data_key()
+        try:
+            world.give("parent", decrypt_in_enclaves(world.key_arn).statement().to_statement_json())
+            assert world.decrypt(world.enclave(), ciphertext) == plaintext
+            world.give("parent", decrypt_in_enclaves(world.key_arn[:-1]).statement().to_statement_json())
+            with pytest.raises(KmsRefused):
+                world.decrypt(world.enclave(), ciphertext)
+        finally:
+            world.give("parent", EVERYTHING)
 
     def test_gets_nothing_in_the_clear(self, world: World) -> None:
         _, ciphertext = world.data_key()

@@ -11,6 +11,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -66,7 +67,7 @@ def requests_of(call: Call) -> list[Request]:
     if call.service == "s3":
         return list(_s3(call))
     prefix = _PREFIXES.get(call.service, call.service)
-    if (call.service, call.action) in _FREE:
+    if (call.service, call.action) in _FREE or (call.service == "kms" and call.action in _judged_with_their_key()):
         return []
     special = _SPECIAL.get(call.service)
     found = list(special(call)) if special else []
@@ -414,21 +415,16 @@ def _kms(call: Call) -> Iterator[Request]:
         f"kms:EncryptionContext:{name}": value for name, value in (given.get("EncryptionContext") or {}).items()
     }
     key = given.get("KeyId")
-    if key is None and call.action == "Decrypt":
-        key = _key_of_ciphertext(call)
     if key:
         yield Request(f"kms:{call.action}", key_arn(call, key), context)
 
 
-def _key_of_ciphertext(call: Call) -> str | None:
-    import base64
+@cache
+def _judged_with_their_key() -> frozenset[str]:
+    """Calls of KMS that a key's policy may allow alone; `emulation.kms.installation` judges both policies together."""
+    from emulation.kms.installation import ACTIONS
 
-    from moto.kms.utils import _deserialize_ciphertext_blob
-
-    try:
-        return str(_deserialize_ciphertext_blob(base64.b64decode(call.parameters.get("CiphertextBlob", ""))).key_id)
-    except Exception:  # noqa: BLE001 - whatever moto makes of rubbish, it has no key
-        return None
+    return frozenset("".join(word.capitalize() for word in name.split("_")) for name in ACTIONS)
 
 
 _SPECIAL: dict[str, Callable[[Call], Iterator[Request]]] = {
