@@ -225,6 +225,22 @@ def test_a_newer_release_reaches_running_hosts_under_a_job(
     assert published(cluster) == before
 
 
+def test_what_hosts_start_with_is_changed_by_replacing_them_one_after_the_other_under_a_job(
+    cluster: DeployedCluster, long_job: Path, tmp_path: Path
+) -> None:
+    before = {host.instance_id for host in cluster.workers()}
+    managers = {host.instance_id for host in cluster.managers()}
+    changed = tmp_path / "larger.yaml"
+    changed.write_text(cluster.configuration.read_text() + "hosts:\n  workers:\n    disks: {data_gib: 120}\n")
+    with running(cluster, long_job, "5"):
+        cluster.deploy(configuration=changed)
+    assert before.isdisjoint({host.instance_id for host in cluster.workers()})
+    assert {host.instance_id for host in cluster.managers()} == managers
+    whole(cluster, WORKERS)
+    answered(cluster, long_job)
+    cluster.deploy()
+
+
 def published(cluster: DeployedCluster) -> set[str]:
     """The images that hosts should run, by digest."""
     names = [f"/sparkvault/demo/images/{name}" for name in ("master", "worker", "submit")]
