@@ -36,10 +36,11 @@ lint: ## formatting, lint, types, shell scripts
 	@$(RUN) -m mypy
 	@git ls-files -z -- '*.sh' assets/hosts .ci | xargs -0 -r grep -lZE '^#!.*\b(ba)?sh' | xargs -0 -r .venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR
 
-snapshots: ## write again what is generated: template snapshots, docs/configuration.*, docs/ports.md, the enclave's protocol
+snapshots: ## write again what is generated: template snapshots, pages of docs/, the enclave's protocol
 	@$(PYTHON) scripts/set_up.py --quiet
 	@$(RUN) -m spark_constructs.config_docs docs
 	@$(RUN) -m spark_constructs.ports > docs/ports.md
+	@$(RUN) -m sparkvault.cli.reference docs
 	@$(RUN) -m tests.enclave.generated_protocol
 	@$(RUN) -m tests.enclave.protocol_vectors
 	@$(RUN) -m pytest tests/synth --snapshot-update -q

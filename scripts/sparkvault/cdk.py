@@ -46,6 +46,9 @@ class Cdk:
 
     def __init__(self, deployment: Deployment) -> None:
         self._cluster = deployment.cluster
+        # As the app finds it, which runs in the project's folder.
+        image = deployment.enclaves.image
+        self._enclave_image = project_root() / image if image else None
         self._environment = tool_environment()
         find_node(self._environment)
         self._program = str(find_cdk())
@@ -76,7 +79,8 @@ class Cdk:
         digest = hashlib.sha256(sys.version.encode())
         root = project_root()
         inside = (file for folder in _INPUT_FOLDERS for file in (root / folder).rglob("*"))
-        for file in sorted({self._config, *(root / name for name in _INPUT_FILES), *inside}):
+        named = {self._enclave_image} if self._enclave_image else set()
+        for file in sorted({self._config, *(root / name for name in _INPUT_FILES), *inside, *named}):
             if file.is_file() and "__pycache__" not in file.parts:
                 digest.update(f"{file}\0{file.stat().st_mode}\0".encode())
                 digest.update(hashlib.sha256(file.read_bytes()).digest())

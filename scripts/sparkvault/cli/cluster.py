@@ -96,7 +96,12 @@ def scale(
     show(find_target(target or "local", load_deployment(config)).scale(workers))
 
 
-def rotate(target: TargetOption = None, config: ConfigOption = None) -> None:
+def rotate(
+    target: Annotated[
+        str | None, typer.Option("--target", help="Where Spark runs: swarm.", show_default="swarm")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
     """Replace the secrets by which hosts join and Spark's parts know each other.
 
     Spark's master and workers restart one by one. Applications that run keep the old secret and lose their executors:
