@@ -136,3 +136,15 @@ class TestWithoutAnEngine:
         assert answer.code == 0, answer.err
         assert deployed == [["Network"]]
         assert "fetching" not in answer.err
+
+
+def test_an_enclave_image_that_was_built_again_at_its_place_is_synthesised_again(
+    sparkvault: CommandLine, tmp_path: Path
+) -> None:
+    image = tmp_path / "sparkvault-nitro-x86_64.eif"
+    image.write_bytes(b"one")
+    cdk = Cdk(Deployment.model_validate({"enclaves": {"enabled": True, "image": str(image)}}))
+    before = cdk._fingerprint()
+    assert cdk._fingerprint() == before
+    image.write_bytes(b"two")
+    assert cdk._fingerprint() != before
