@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
-import threading
 
 from emulation.aws.embedded import EmbeddedAws
+from emulation.ending import Ending
 
 
 def main() -> int:
@@ -17,9 +16,7 @@ def main() -> int:
     parser.add_argument("--region", default="eu-central-1")
     parser.add_argument("--hosts", choices=("absent", "external"), default="absent", help="who sends creation signals")
     options = parser.parse_args()
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+    ended = Ending()
     with EmbeddedAws(region=options.region, hosts=options.hosts, port=options.port) as aws:
         print(f"# Embedded AWS: account {aws.account_id}, region {aws.region}, {aws.endpoint}. Ctrl-C ends it.")
         print("unset " + " ".join(["AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"]))

@@ -9,13 +9,13 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from emulation.ec2.emulated import EmulatedEc2, default_state_file
 from emulation.ec2.errors import Ec2EmulationError
+from emulation.ending import Ending
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "emulation" / "demo" / "deployment.yaml"
@@ -95,9 +95,7 @@ def _hold(state: Path, options: argparse.Namespace) -> int:
     from sparkvault.project import WORK_FOLDER_VARIABLE
     from sparkvault.toolchain import tool_environment
 
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+    ended = Ending()
     with (
         engine_lease() as engine,
         EmbeddedAws(hosts="external") as aws,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 from pathlib import Path
 
+from emulation.ending import Ending
 from emulation.nsm.attestation_pki import SimulatedPki
 from emulation.nsm.device import PCR_BYTES, Registers, SimulatedNsm
 from emulation.nsm.socket_server import NsmServer
@@ -21,9 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
         registers = _registers(options)
         pki = SimulatedPki.kept_in(options.state)
         nsm = SimulatedNsm(pki, registers, module_id=options.module_id)
-        ended = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: ended.set())
+        ended = Ending()
         with NsmServer(options.socket, nsm) as server:
             print("SIMULATED: documents of this device prove nothing about hardware.")
             print(f"device: {server.path}")
