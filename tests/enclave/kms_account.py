@@ -33,6 +33,8 @@ class KmsAccount:
     aws: EmbeddedAws
     key_arn: str = ""
     credentials: dict[str, dict[str, str]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    """Names of the roles in the account."""
 
     def client(self, role: str, service: str = "kms") -> Any:
         given = self.credentials[role]
@@ -50,14 +52,14 @@ class KmsAccount:
         """Make a role that may do everything as far as its own policy goes: what holds it back is the key's alone."""
         iam, role = self.aws.client("iam"), arn.rpartition("/")[2]
         iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(TRUST))
+        self.names[name] = role
         self.give(name, EVERYTHING)
         self.credentials[name] = self.aws.client("sts").assume_role(RoleArn=arn, RoleSessionName=name)["Credentials"]
 
     def give(self, name: str, statement: Mapping[str, Any]) -> None:
         """Make this the one statement of a role's own policy."""
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        role = ROLES[name].rpartition("/")[2]
-        self.aws.client("iam").put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=policy)
+        self.aws.client("iam").put_role_policy(RoleName=self.names[name], PolicyName="own", PolicyDocument=policy)
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def world() -> Iterator[World]:
     pki = SimulatedPki.new()
     image = TrustedImage("image", {f"PCR{index}": value.hex() for index, value in PCRS.items()})
     with kms_account(pki.root_pem, image) as account:
-        yield World(account.aws, account.key_arn, account.credentials, pki)
+        yield World(account.aws, account.key_arn, account.credentials, account.names, pki)
 
 
 def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
