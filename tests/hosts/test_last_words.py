@@ -1,5 +1,6 @@
 """What people find in the log group of a host that was given up."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,24 +9,11 @@ from sparkvault_host.agent import last_words
 from sparkvault_host.aws_cli import AwsError
 from sparkvault_host.identity import HostIdentity
 from sparkvault_host.launcher import log_stream
+from tests.support.swarm_world import Host, identity_of
 
 
 def host(log_group: str = "/sparkvault/analytics/swarm") -> HostIdentity:
-    return HostIdentity(
-        cluster="analytics",
-        role="worker",
-        region="eu-central-1",
-        group="analytics-workers",
-        drain_hook="analytics-workers-drain",
-        drain_timeout_seconds=120,
-        log_group=log_group,
-        parameters="/sparkvault/analytics",
-        job_bucket="jobs",
-        enclave_memory_mib=0,
-        instance="i-w1",
-        address="10.0.0.2",
-        zone="eu-central-1a",
-    )
+    return identity_of(Host("i-w1", "10.0.0.2", "worker", Path()), log_group)
 
 
 def test_the_reason_and_the_journals_go_to_the_hosts_own_stream(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,25 @@ class Host:
     agent: Agent | None = None
 
 
+def identity_of(host: Host, log_group: str = "") -> HostIdentity:
+    """What the host's programs know of it; without a log group nothing is sent."""
+    return HostIdentity(
+        cluster=CLUSTER,
+        role=host.role,
+        region="eu-central-1",
+        group=f"{CLUSTER}-{host.role}s",
+        drain_hook=f"{CLUSTER}-{host.role}s-drain",
+        drain_timeout_seconds=120,
+        log_group=log_group,
+        parameters=PREFIX,
+        job_bucket="jobs",
+        enclave_memory_mib=0,
+        instance=host.id,
+        address=host.address,
+        zone="eu-central-1a",
+    )
+
+
 class World:
     """All of it; ``step`` lets every agent take one turn."""
 
@@ -117,21 +136,7 @@ class World:
 
     def start_agent(self, host: Host) -> None:
         """The agent's process starts, with nothing in its memory."""
-        identity = HostIdentity(
-            cluster=CLUSTER,
-            role=host.role,
-            region="eu-central-1",
-            group=f"{CLUSTER}-{host.role}s",
-            drain_hook=f"{CLUSTER}-{host.role}s-drain",
-            drain_timeout_seconds=120,
-            log_group="",
-            parameters=PREFIX,
-            job_bucket="jobs",
-            enclave_memory_mib=0,
-            instance=host.id,
-            address=host.address,
-            zone="eu-central-1a",
-        )
+        identity = identity_of(host)
         engine: Any = FakeEngine(self, host)
         metadata: Any = FakeMetadata(host)
         records = Records(host.folder / "lib", host.folder / "run")

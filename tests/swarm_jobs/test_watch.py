@@ -157,6 +157,16 @@ def watched(
     return looked, bucket
 
 
+def lost(monkeypatch: pytest.MonkeyPatch, *, supervised: bool) -> tuple[str, Engine, Watch, Bucket]:
+    """A running job whose driver's host is down, long enough to count as lost at the first look."""
+    job = job_id(60, 1)
+    engine = Engine([job], supervised=supervised)
+    engine.down = True
+    records = {job: {"spec": {"target": "swarm", "tenant": "sales"}, "state": "running"}}
+    monkeypatch.setattr(watch, "LOST_AFTER_SECONDS", 0.0)
+    return job, engine, *watched(monkeypatch, engine, records)
+
+
 def test_a_cancelled_jobs_driver_is_told_to_end_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     job = job_id(60, 1)
     engine = Engine([job])
@@ -187,12 +197,7 @@ def test_a_job_that_has_ended_leaves_nothing_in_the_swarm(monkeypatch: pytest.Mo
 
 
 def test_a_lost_driver_does_not_go_on_when_its_host_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    job = job_id(60, 1)
-    engine = Engine([job])
-    engine.down = True
-    records = {job: {"spec": {"target": "swarm", "tenant": "sales"}, "state": "running"}}
-    looked, bucket = watched(monkeypatch, engine, records)
-    monkeypatch.setattr(watch, "LOST_AFTER_SECONDS", 0.0)
+    job, engine, looked, bucket = lost(monkeypatch, supervised=False)
     looked.look()
     assert (bucket.written, engine.told_to_end) == ([(job, "sales", "lost")], {job})
     looked.look()
@@ -200,12 +205,7 @@ def test_a_lost_driver_does_not_go_on_when_its_host_comes_back(monkeypatch: pyte
 
 
 def test_a_supervised_driver_whose_host_is_lost_is_started_again_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    job = job_id(60, 1)
-    engine = Engine([job], supervised=True)
-    engine.down = True
-    records = {job: {"spec": {"target": "swarm", "tenant": "sales"}, "state": "running"}}
-    looked, bucket = watched(monkeypatch, engine, records)
-    monkeypatch.setattr(watch, "LOST_AFTER_SECONDS", 0.0)
+    job, engine, looked, bucket = lost(monkeypatch, supervised=True)
     for attempt in (1, 2, 3):
         looked.look()
         assert (engine.iterations[job], engine.told_to_end) == (attempt, set())
@@ -220,12 +220,7 @@ def test_a_supervised_driver_whose_host_is_lost_is_started_again_three_times(mon
 
 
 def test_a_supervised_driver_that_was_started_again_ends_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    job = job_id(60, 1)
-    engine = Engine([job], supervised=True)
-    engine.down = True
-    records = {job: {"spec": {"target": "swarm", "tenant": "sales"}, "state": "running"}}
-    looked, bucket = watched(monkeypatch, engine, records)
-    monkeypatch.setattr(watch, "LOST_AFTER_SECONDS", 0.0)
+    job, engine, looked, bucket = lost(monkeypatch, supervised=True)
     looked.look()
     engine.down, engine.task_of[job] = False, 1
     looked.look()
@@ -236,12 +231,7 @@ def test_a_supervised_driver_that_was_started_again_ends_well(monkeypatch: pytes
 
 
 def test_a_supervised_driver_that_somebody_cancels_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    job = job_id(60, 1)
-    engine = Engine([job], supervised=True)
-    engine.down = True
-    records = {job: {"spec": {"target": "swarm", "tenant": "sales"}, "state": "running"}}
-    looked, _ = watched(monkeypatch, engine, records)
-    monkeypatch.setattr(watch, "LOST_AFTER_SECONDS", 0.0)
+    job, engine, looked, _ = lost(monkeypatch, supervised=True)
     given: Any = engine
     assert start.cancel(job, "sales", given)
     looked.look()

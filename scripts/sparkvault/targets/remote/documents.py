@@ -51,7 +51,7 @@ class Documents:
         self._family = family
         self._group = group
         self._ssm = account.client("ssm")
-        self._doubtful: list[str] = []
+        self._doubtful: set[str] = set()
         """Managers that did not do as they were asked; they are asked last."""
 
     def name(self, short: str) -> str:
@@ -97,7 +97,7 @@ class Documents:
             try:
                 return self._run_on(instance, short, job_id, is_last=not left)
             except NotReadyError:
-                self._doubtful.append(instance)
+                self._doubtful.add(instance)
                 if not left:
                     raise
 
