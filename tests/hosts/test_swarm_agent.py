@@ -300,6 +300,20 @@ def test_everything_reboots_at_once(world: World) -> None:
     assert world.swarm is before
 
 
+def test_images_that_are_there_are_not_pulled_again(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    one_manager_two_workers(world)
+    assert world.runs_until(world.is_whole, 60)
+    world.run(30)
+    assert "PullImage" in capsys.readouterr().out
+    for host in world.hosts.values():
+        world.power_off(host)
+    for host in world.hosts.values():
+        world.power_on(host)
+    world.run(60)
+    assert world.is_whole()
+    assert "PullImage" not in capsys.readouterr().out
+
+
 def test_three_managers_that_boot_one_after_the_other_keep_their_swarm(world: World) -> None:
     three_managers_two_workers(world)
     assert world.runs_until(world.is_whole, 120)

@@ -17,7 +17,7 @@ from sparkvault_host.errors import HostError
 from sparkvault_host.identity import HostIdentity, Metadata, host_identity, use_region
 
 #: Seconds between two looks: after something was done, while something is awaited, and once all is well.
-AFTER_ACTION, RESTLESS, SETTLED = 0.1, 1.0, 3.0
+AFTER_ACTION, RESTLESS, SETTLED = 0.02, 1.0, 3.0
 #: Seconds that an action which failed rests: at first, and at most.
 FIRST_REST, LONGEST_REST = 1.0, 15.0
 

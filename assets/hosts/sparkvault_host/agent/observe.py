@@ -21,6 +21,7 @@ from sparkvault_host.agent.model import (
     SPEC_HASH,
     SPOT,
     TERMINATING,
+    VERIFIED,
     WORKER,
     Action,
     Authority,
@@ -131,18 +132,21 @@ class Observer:
     def observe(self) -> Snapshot:
         """Everything that can be learnt now; what cannot is None or flagged."""
         identity, now = self._identity, self._clock()
-        engine = self._see_engine(now)
-        membership = self._records.membership()
-        authority, authority_known = self._ask("authority", now, lambda: read_authority(identity))
+        # First: which images the engine is asked for rests on it.
         wanted, _ = self._ask("wanted", now, lambda: read_wanted(identity), slow=True)
         self._wanted = wanted or self._wanted
         settings, _, images = self._wanted or (Settings(), "", {})
         self._watch_images(images, now)
         ending, ends_within = self._see_ending(now)
+        engine = self._see_engine(now)
+        membership = self._records.membership()
+        calm = not ending and self._belongs(engine, membership)
+        authority, authority_known = self._ask("authority", now, lambda: read_authority(identity), calm=calm)
         swarm = self._see_swarm(engine, now)
         instances = None
         if identity.role == MANAGER and self._needs_ec2(engine, swarm, ending):
-            instances, _ = self._ask("instances", now, self._see_instances)
+            calm = not ending and swarm is not None and all(map(_is_known, swarm.nodes))
+            instances, _ = self._ask("instances", now, self._see_instances, calm=calm)
         if swarm is not None and instances is not None:
             instances = self._notice_the_silent(instances, swarm, now)
         join_data: dict[str, str | None] = {}
@@ -383,6 +387,13 @@ class Observer:
             for each in instances
         )
 
+    def _belongs(self, engine: Engine | None, membership: Membership | None) -> bool:
+        """Whether this host is where the cluster's item, as it was read last, says that it should be."""
+        authority = self._kept.get("authority", (0.0, None))[1]
+        if engine is None or engine.state != "active" or not engine.has_leader or authority is None:
+            return False
+        return membership == Membership(authority.epoch, authority.swarm_id)
+
     def _needs_ec2(self, engine: Engine | None, swarm: Swarm | None, ending: str) -> bool:
         follows = engine is not None and engine.state == "active" and engine.has_leader and swarm is None
         return not follows or bool(ending)
@@ -419,9 +430,11 @@ class Observer:
             for instance, address, state, group in described or []
         )
 
-    def _ask(self, name: str, now: float, ask: Callable[[], _T], *, slow: bool = False) -> tuple[_T | None, bool]:
-        """An answer that is not too old, and whether there is one."""
-        good_for = SETTLED_SECONDS if self.settled else RESTLESS_SECONDS
+    def _ask(
+        self, name: str, now: float, ask: Callable[[], _T], *, calm: bool = False, slow: bool = False
+    ) -> tuple[_T | None, bool]:
+        """An answer that is not too old, and whether there is one. ``calm``: nobody waits for it to change."""
+        good_for = SETTLED_SECONDS if self.settled or calm else RESTLESS_SECONDS
         if slow:
             good_for = SLOW_SECONDS
         kept = self._kept.get(name)
@@ -470,6 +483,11 @@ class Observer:
             self._since.pop(name, None)
             return 0.0
         return now - self._since.setdefault(name, now)
+
+
+def _is_known(node: Node) -> bool:
+    """Whether EC2 need not be asked about a node at once: it is there, and what it is has been found out."""
+    return node.status == "ready" and VERIFIED in node.labels
 
 
 def _seconds(text: str) -> float:
