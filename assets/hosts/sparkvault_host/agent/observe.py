@@ -54,7 +54,8 @@ from sparkvault_host.log_driver import LOGS
 RESTLESS_SECONDS, SETTLED_SECONDS = 2.0, 10.0
 #: Seconds between looks at what rarely changes: wanted settings, published images, join data.
 SLOW_SECONDS = 20.0
-#: On a machine that is short of time an answer is good for longer: so many times what it cost.
+#: On a machine that is short of time an answer is good for longer: so many times what it, and the one before it, cost
+#: at least. The first ones after a start are always dear.
 COST_FACTOR = 3.0
 #: Seconds that all hosts get to pull a newly published image before services change to it.
 IMAGE_SECONDS = 45.0
@@ -91,7 +92,7 @@ class Observer:
         self._sickness = sickness or Sickness()
         self._clock = clock
         self._kept: dict[str, tuple[float, Any]] = {}
-        self._costs: dict[str, float] = {}
+        self._costs: dict[str, tuple[float, float]] = {}
         self._since: dict[str, float] = {}
         self._images: dict[str, str] | None = None
         self._images_since = 0.0
@@ -438,7 +439,7 @@ class Observer:
         if slow:
             good_for = SLOW_SECONDS
         kept = self._kept.get(name)
-        if kept is not None and now - kept[0] < max(good_for, COST_FACTOR * self._costs.get(name, 0.0)):
+        if kept is not None and now - kept[0] < max(good_for, COST_FACTOR * min(self._costs.get(name, (0.0, 0.0)))):
             return kept[1], True
         began = self._clock()
         try:
@@ -447,7 +448,7 @@ class Observer:
             print(f"agent: {error}", flush=True)
             return None, False
         ended = self._clock()
-        self._costs[name] = ended - began
+        self._costs[name] = (self._costs.get(name, (0.0, 0.0))[1], ended - began)
         self._kept[name] = (ended, answer)
         return answer, True
 
