@@ -300,6 +300,21 @@ def test_everything_reboots_at_once(world: World) -> None:
     assert world.swarm is before
 
 
+def test_agents_that_wait_for_images_alone_ask_aws_seldom_and_still_see_who_comes(world: World) -> None:
+    world.registry_is_up = False
+    one_manager_two_workers(world)
+    world.run(60)
+    world.asked.clear()
+    world.run(60)
+    assert 0 < world.asked["get-item"] <= 3 * 7
+    assert 0 < world.asked["describe-instances"] <= 7
+    world.add("i-w3", "worker")
+    swarm = world.swarm
+    assert swarm is not None
+    verified = "sparkvault.verified"
+    assert world.runs_until(lambda: sum(verified in node["Spec"]["Labels"] for node in swarm.nodes.values()) == 4, 8)
+
+
 def test_images_that_are_there_are_not_pulled_again(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     one_manager_two_workers(world)
     assert world.runs_until(world.is_whole, 60)

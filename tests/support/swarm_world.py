@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -119,6 +120,9 @@ class World:
         }
         for image in ("master", "worker", "submit"):
             self.parameters[f"{PREFIX}/images/{image}"] = ("String", f"registry.test/{image}@{DIGEST}")
+        self.registry_is_up = True
+        self.asked: Counter[str] = Counter()
+        """How often agents have asked AWS, by verb."""
         self.effects = 0
         self.kill_at: tuple[int, bool] | None = None
         """Number of the effect, and whether the agent dies after it rather than before."""
@@ -259,6 +263,7 @@ class World:
         if not host.is_connected:
             raise AwsError("Unreachable", "no route", " ".join(arguments[:2]))
         verb = arguments[1]
+        self.asked[verb] += 1
         given = {arguments[at]: arguments[at + 1] for at in range(2, len(arguments) - 1)}
         if verb == "get-item":
             return {"Item": self.item} if self.item else {}
@@ -435,6 +440,8 @@ class FakeEngine:
 
     def stream(self, path: str, **query: Any) -> Iterator[bytes]:
         assert path == "/images/create"
+        if not self._world.registry_is_up:
+            raise EngineError(500, "the registry does not answer")
         self._host.images.add(f"{query['fromImage']}@{query['tag']}")
         yield b'{"status": "done"}\n'
 
