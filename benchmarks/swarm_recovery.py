@@ -158,7 +158,6 @@ def _killed(ec2: EmulatedEc2, victim: Host) -> Struck:
 
 
 def _cut_off(victim: Host, *, from_aws: bool) -> Struck:
-    victim.partition(from_aws=from_aws)
-    time.sleep(PARTITION_SECONDS)
-    victim.heal()
+    with victim.cut_off(PARTITION_SECONDS, from_aws=from_aws):
+        pass
     return Struck(time.monotonic(), lambda: True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -148,8 +149,21 @@ class Host:
         return datetime.fromisoformat(f"{told[:19]}.{told[20:26].rstrip('Z'):0<6}+00:00")
 
     # --------------------------------------------------------------- faults
-    def partition(self, *, from_aws: bool = True) -> None:
-        """Cut it off. `from_aws=False` leaves it the AWS endpoints, the resolver and the metadata service."""
+    @contextmanager
+    def cut_off(self, seconds: float, *, from_aws: bool = True) -> Iterator[None]:
+        """It reaches nobody and nobody reaches it, so long at least, and no longer than what is done meanwhile.
+
+        `from_aws=False` leaves it the AWS endpoints, the resolver and the metadata service.
+        """
+        ends = time.monotonic() + seconds
+        try:
+            self._partition(from_aws=from_aws)
+            yield
+            time.sleep(max(0.0, ends - time.monotonic()))
+        finally:
+            self._heal()
+
+    def _partition(self, *, from_aws: bool) -> None:
         if from_aws:
             self.network.connect(self.instance_id, connected=False)
             return
@@ -159,8 +173,7 @@ class Host:
                 self._firewall("--append", chain, side, address, "--jump", "RETURN")
             self._firewall("--append", chain, side, str(self.network.range), "--jump", "DROP")
 
-    def heal(self) -> None:
-        """Connect it again."""
+    def _heal(self) -> None:
         self.network.connect(self.instance_id, connected=True)
         process = self._process()
         # A link that was down has lost its routes.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from emulation.aws import EmbeddedAws, bootstrap
-from emulation.ec2 import EmulatedEc2, HostError
+from emulation.ec2 import EmulatedEc2, Host, HostError
 from emulation.engine import Engine
 from spark_constructs.naming import bucket_name
 from tests.cluster.deployed import CONFIGURATION, ROOT, DeployedCluster
@@ -32,15 +32,23 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """What hosts did last goes with the report of a test that failed on them."""
     report = yield
-    ec2 = item.session.stash.get(RUNNING_EC2, None)
-    if report.failed and ec2 is not None:
-        for host in ec2.hosts():
+    if report.failed:
+        for host in hosts_of(item):
             try:
                 said = host.journal("sparkvault-agent.service", JOURNAL_LINES)
             except HostError as error:
                 said = str(error)
             report.sections.append((f"agent of {host.role} {host.instance_id} {host.address}", said))
     return report
+
+
+def hosts_of(item: pytest.Item) -> list[Host]:
+    """The hosts of the cluster that a test is about; those of the common account where it names none."""
+    given = getattr(item, "funcargs", {}).values()
+    accounts = [one.ec2 for one in given if isinstance(one, DeployedCluster)]
+    if not accounts and RUNNING_EC2 in item.session.stash:
+        accounts = [item.session.stash[RUNNING_EC2]]
+    return [host for ec2 in accounts for host in ec2.hosts()]
 
 
 @pytest.fixture(scope="session")

@@ -64,11 +64,8 @@ def test_a_workers_engine_restarts_under_a_job(cluster: DeployedCluster, long_jo
 
 def test_a_worker_is_cut_off_for_a_minute_and_comes_back_as_the_same(cluster: DeployedCluster, long_job: Path) -> None:
     hosts = {host.instance_id for host in cluster.ec2.hosts()}
-    with running(cluster, long_job, "5") as job:
-        victim = other_worker(cluster, job)
-        victim.partition()
-        time.sleep(PARTITION_SECONDS)
-        victim.heal()
+    with running(cluster, long_job, "5") as job, other_worker(cluster, job).cut_off(PARTITION_SECONDS):
+        pass
     whole(cluster, WORKERS)
     assert {host.instance_id for host in cluster.ec2.hosts()} == hosts
 
@@ -282,9 +279,8 @@ def test_the_only_manager_dies_without_a_word(cluster: DeployedCluster, long_job
 
 def test_the_manager_is_cut_off_and_comes_back(cluster: DeployedCluster, long_job: Path) -> None:
     [manager] = cluster.managers()
-    manager.partition(from_aws=False)
-    time.sleep(PARTITION_SECONDS)
-    manager.heal()
+    with manager.cut_off(PARTITION_SECONDS, from_aws=False):
+        pass
     whole(cluster, WORKERS)
     assert cluster.managers() == [manager]
     answered(cluster, long_job)

@@ -1,8 +1,10 @@
-"""Specifications of jobs for tests: a good one, and what an attacker would write."""
+"""Specifications of jobs for tests: a good one, what an attacker would write, and the cluster that they run in."""
 
 import copy
 import json
 from typing import Any
+
+from sparkvault_host.launcher.job_service import Reference, Surroundings
 
 JOB_ID = "20261121-130455-9f3a01bc"
 TENANTS = frozenset({"default"})
@@ -28,6 +30,15 @@ GOOD: dict[str, Any] = {
     ],
     "supervise": False,
 }
+
+AROUND = Surroundings(
+    image="r.example/spark@sha256:" + "0" * 64,
+    master_url="spark://spark-master:7077",
+    rpc_secret=Reference("s1", "rpc-1"),
+    settings={"spark.cores.max": "4"},
+    forced={"spark.eventLog.dir": "s3a://jobs/eventlog"},
+    output={"Name": "awslogs", "Options": {"awslogs-stream": f"jobs/{JOB_ID}"}},
+)
 
 
 def changed(path: str, value: Any) -> bytes:

@@ -15,24 +15,15 @@ from sparkvault_host.launcher import sick_hosts
 from sparkvault_host.launcher.errors import RefusedSpecificationError
 from sparkvault_host.launcher.job_service import (
     Reference,
-    Surroundings,
     job_service,
     spark_command,
 )
 from sparkvault_host.launcher.rules import load_rules
 from sparkvault_host.launcher.specification import MAX_BYTES, Specification, read_specification
 from sparkvault_host.log_driver import awslogs, flushed_soon
-from tests.swarm_jobs.specifications import GOOD, JOB_ID, TENANTS, changed
+from tests.swarm_jobs.specifications import AROUND, GOOD, JOB_ID, TENANTS, changed
 
 RULES = load_rules()
-AROUND = Surroundings(
-    image="r.example/spark@sha256:" + "0" * 64,
-    master_url="spark://spark-master:7077",
-    rpc_secret=Reference("s1", "rpc-1"),
-    settings={"spark.cores.max": "4"},
-    forced={"spark.eventLog.dir": "s3a://jobs/eventlog"},
-    output={"Name": "awslogs", "Options": {"awslogs-stream": f"jobs/{JOB_ID}"}},
-)
 METACHARACTERS = ["; id", "$(id)", "`id`", "| sh", "&& reboot", "a\nb", "'\"", "../../etc/passwd", "\u202e", "-Dx=y"]
 
 

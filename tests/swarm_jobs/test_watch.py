@@ -89,7 +89,8 @@ class Engine:
             ]
         if path == "/configs":
             key, _, value = query["filters"]["label"][0].partition("=")
-            return [one for one in self.configs.values() if one["Spec"]["Labels"].get(key, "") >= (value or "0")]
+            labelled = [one for one in self.configs.values() if key in one["Spec"]["Labels"]]
+            return [one for one in labelled if value in ("", one["Spec"]["Labels"][key])]
         if path == "/tasks":
             [job] = query["filters"]["service"]
             states = [self.tasks[job]] if job in self.tasks else []
@@ -269,3 +270,25 @@ def test_nobody_cancels_a_job_of_another_tenant() -> None:
     given: Any = Engine([job])
     with pytest.raises(LauncherError, match="not one of tenant research"):
         start.cancel(job, "research", given)
+
+
+def test_a_job_whose_end_is_on_record_does_not_come_to_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_id(60, 1)
+    engine = Engine([job])
+    looked, bucket = watched(monkeypatch, engine, {job: {"spec": {"target": "swarm"}, "state": "failed"}})
+    looked.look()
+    assert (bucket.records[job]["state"], engine.told_to_end) == ("failed", {job})
+    engine.driver_ends(job)
+    looked.look()
+    assert (bucket.written, engine.jobs) == ([], [])
+
+
+def test_what_a_submission_left_that_was_cut_short_is_removed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    old, young, there = job_id(watch.LEFT_SECONDS + 60, 1), job_id(60, 2), job_id(watch.LEFT_SECONDS + 60, 3)
+    engine = Engine([there])
+    given: Any = engine
+    for job in (old, young, there):
+        start.config(given, start.launch_name(job), b"launch", {"sparkvault.job": job})
+    looked, _ = watched(monkeypatch, engine, {there: {"spec": {"target": "swarm"}, "state": "running"}})
+    looked.look()
+    assert set(engine.configs) == {start.launch_name(young), start.launch_name(there)}

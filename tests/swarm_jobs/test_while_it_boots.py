@@ -38,11 +38,14 @@ class BootingEngine:
 
 SILENT = EngineError(0, "GET /services: connection refused")
 OUTSIDE = EngineError(503, "This node is not a swarm manager")
+LEADER_LOST = EngineError(500, "rpc error: code = DeadlineExceeded desc = context deadline exceeded")
 
 
 def test_a_job_waits_for_engine_swarm_master_and_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_PAUSE_SECONDS", 0.0)
-    engine = BootingEngine((SILENT, []), (OUTSIDE, []), ([], []), ([SERVICE], []), ([SERVICE], [SECRET]))
+    engine = BootingEngine(
+        (SILENT, []), (OUTSIDE, []), (LEADER_LOST, []), ([], []), ([SERVICE], []), ([SERVICE], [SECRET])
+    )
     wait_until_up(cast(EngineApi, engine))
     assert engine.steps == [([SERVICE], [SECRET])]
 
@@ -51,6 +54,7 @@ def test_a_job_waits_for_engine_swarm_master_and_secret(monkeypatch: pytest.Monk
     ("step", "said"),
     [
         ((OUTSIDE, []), "not a swarm manager"),
+        ((LEADER_LOST, []), "deadline exceeded"),
         (([], []), "Spark's master is not up yet"),
         (([SERVICE], []), "no RPC secret yet"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,6 +22,10 @@ NEWEST_VERSION = (1, 44)
 #: How long one answer may take, in seconds. Streams may be silent for longer.
 TIMEOUT_SECONDS = 60.0
 
+#: What an engine says, as 500, when the leader that it gave a request to was lost before it answered: gRPC's words for
+#: a call that was given up, and those of a leader that leads no more (swarmkit, manager/state/raft/raft.go).
+_LEADER_LOST = re.compile(r"deadline exceeded|code = Canceled|raft: failed to process the request", re.IGNORECASE)
+
 
 class EngineError(HostError):
     """The engine refused a request, or did not answer (``status`` 0)."""
@@ -32,8 +37,13 @@ class EngineError(HostError):
 
     @property
     def not_ready(self) -> bool:
-        """Whether the engine is not up, belongs to no swarm, or to one without a leader: as after a boot."""
-        return self.status in (0, 503)
+        """Whether the engine is not up, belongs to no swarm, or to one whose leader is missing: as after a boot."""
+        return self.status == 503 or self.in_doubt
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether what was asked for may have been done all the same: the answer is what is missing."""
+        return self.status == 0 or (self.status == 500 and _LEADER_LOST.search(self.message) is not None)
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -75,7 +75,9 @@ def create(
     engine: EngineApi,
     login: dict[str, str],
 ) -> None:
-    """The service with what it needs; whatever was made is removed again if the last step fails.
+    """The service with what it needs; whatever was made is removed again if the last step is refused.
+
+    A swarm that leaves open whether the service is there now keeps what it needs: asked again, it says so.
 
     ``login``: the header with which the hosts that will run it pull its image.
     """
@@ -88,7 +90,8 @@ def create(
     except EngineError as error:
         if error.status == _CONFLICT and engine.get("/services", filters={"name": [service_name(spec.id)]}):
             return
-        remove_belongings(spec.id, engine)
+        if not error.in_doubt:
+            remove_belongings(spec.id, engine)
         raise
 
 

@@ -46,6 +46,9 @@ PUBLISH_ATTEMPTS = 5
 #: How often records are searched for jobs whose swarm is gone, and how far back, in seconds.
 SEARCH_SECONDS, SEARCHED_SECONDS = 300.0, 2 * 86_400.0
 
+#: How old a job is, in seconds, that nobody submits any more: its config and secret go if they have no service.
+LEFT_SECONDS = 3600.0
+
 #: How long a job may be on record without a service before it counts as one of those: its submission may be under way.
 SUBMISSION_SECONDS = 120.0
 
@@ -104,9 +107,18 @@ class Watch:
             start.remove_belongings(job_id, self._engine)
         self._jobs = {job: watched for job, watched in self._jobs.items() if job in there}
         if self._clock() > self._next_search:
+            self._remove_left(there)
             young = self._record_lost(there)
             self._next_search = self._clock() + (SUBMISSION_SECONDS if young else SEARCH_SECONDS)
         return len(services)
+
+    def _remove_left(self, there: set[str]) -> None:
+        """What was made for jobs whose service was not: their submission was cut short and not done again."""
+        for kind in ("configs", "secrets"):
+            made = self._engine.get(f"/{kind}", filters={"label": [JOB_LABEL]}) or []
+            for job_id in {str(each["Spec"]["Labels"][JOB_LABEL]) for each in made} - there:
+                if _age(job_id) > LEFT_SECONDS:
+                    start.remove_belongings(job_id, self._engine)
 
     def _record_lost(self, there: set[str]) -> bool:
         """A swarm that is made anew knows nothing of the jobs before it; whoever follows one must learn its end.
@@ -121,7 +133,7 @@ class Watch:
             if _age(job_id) < SUBMISSION_SECONDS:
                 young = True
                 continue
-            record = self._bucket.record(job_id) or {}
+            record = self._on_record(job_id)
             mine = (record.get("spec") or {}).get("target") == "swarm"
             if mine and record.get("state") in ("submitted", "running"):
                 say(f"job {job_id} is on record and not in the swarm: lost")
@@ -149,15 +161,16 @@ class Watch:
             # An ended driver's task is "lost" to the outcome, too: nobody wants it any more.
             if not tasks or found.ended or late:
                 # What was lost is on record as that.
-                if (self._bucket.record(job_id) or {}).get("state") not in ENDED:
-                    self._record(job_id, watched, CANCELLED)
+                record = self._on_record(job_id)
+                if record.get("state") not in ENDED:
+                    self._record(job_id, watched, CANCELLED, record)
                 self._finish(service["ID"], job_id, watched)
         elif found.state == "lost" and job_id not in cancelled and (again := started_again(service["Spec"])):
             self._update(service, again)
             message = f"{found.message}; its driver is started again"
-            self._record(job_id, watched, Outcome("submitted", message=message))
+            self._record(job_id, watched, Outcome("submitted", message=message), self._on_record(job_id))
         elif found.ended:
-            self._record(job_id, watched, found)
+            self._record(job_id, watched, found, self._on_record(job_id))
             if found.state == "lost":
                 # Its driver may run where nobody sees it, and must not go on when its host is back.
                 self._end(service)
@@ -166,7 +179,12 @@ class Watch:
         elif job_id in cancelled:
             self._end(service)
         elif watched.recorded != found.state or self._instance(found.node) not in (None, watched.seen.get("host")):
-            self._record(job_id, watched, found)
+            record = self._on_record(job_id)
+            if record.get("state") in ENDED:
+                # Whoever submitted it was not told that it started, and has put its end on record.
+                self._end(service)
+            else:
+                self._record(job_id, watched, found, record)
 
     def _end(self, service: dict[str, Any]) -> None:
         """Let nothing of the job run; the looks that follow see its driver end.
@@ -199,8 +217,10 @@ class Watch:
                 raise
             say(f"job {job_id}: the history server will not know it: {error}")
 
-    def _record(self, job_id: str, watched: Watched, found: Outcome) -> None:
-        record = self._bucket.record(job_id) or {}
+    def _on_record(self, job_id: str) -> dict[str, Any]:
+        return self._bucket.record(job_id) or {}
+
+    def _record(self, job_id: str, watched: Watched, found: Outcome, record: dict[str, Any]) -> None:
         if "spec" not in record:
             say(f"job {job_id} has no record that could be kept up to date")
             watched.recorded = found.state

@@ -32,7 +32,10 @@ class DeniedError(SparkvaultError):
 
 
 class NotReadyError(NotAvailable):
-    """No host takes the command yet, as after a boot: nothing was started."""
+    """No host takes the command yet, as after a boot.
+
+    A job that may have started all the same is ended by its record, as soon as that says how it ended.
+    """
 
 
 class LauncherFailedError(SparkvaultError):
