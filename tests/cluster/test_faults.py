@@ -277,6 +277,35 @@ def test_the_only_manager_dies_without_a_word(cluster: DeployedCluster, long_job
     answered(cluster, long_job)
 
 
+#: Stands in for an engine that goes on listening for its swarm's members after it left: that fault needs two that leave
+#: within a second and nobody else to hear them. It holds the port for as long as this engine lives, as the fault does.
+HOLDS_ON = """
+import os, socket, sys, time
+address, engine = sys.argv[1:]
+with socket.create_server((address, 7946)):
+    while os.path.exists(f"/proc/{engine}"):
+        time.sleep(0.1)
+"""
+
+
+def test_an_engine_that_goes_on_listening_is_started_anew_before_it_joins(
+    cluster: DeployedCluster, long_job: Path
+) -> None:
+    victim = cluster.workers()[0]
+
+    def engine() -> str:
+        return victim.run(["systemctl", "show", "--property=MainPID", "--value", "docker.service"]).stdout.strip()
+
+    before = engine()
+    victim.run(["systemctl", "stop", "sparkvault-agent.service"])
+    victim.run(["docker", "swarm", "leave"])
+    victim.run(["systemd-run", "--collect", "python3", "-c", HOLDS_ON, victim.address, before])
+    victim.run(["systemctl", "start", "--no-block", "sparkvault-agent.service"])
+    wait_until("another engine", lambda: engine() not in (before, "0"), 60)
+    whole(cluster, WORKERS)
+    answered(cluster, long_job)
+
+
 def test_the_manager_is_cut_off_and_comes_back(cluster: DeployedCluster, long_job: Path) -> None:
     [manager] = cluster.managers()
     with manager.cut_off(PARTITION_SECONDS, from_aws=False):

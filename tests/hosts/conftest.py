@@ -16,5 +16,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path)
     for module in CALLERS:
         monkeypatch.setattr(f"sparkvault_host.{module}.aws", made.aws)
+    monkeypatch.setattr("sparkvault_host.agent.gossip.is_listened_for", made.is_listened_for)
+    monkeypatch.setattr("sparkvault_host.agent.act.restart", made.restart)
     monkeypatch.setattr("sparkvault_host.agent.act.issue", lambda job, tenant: f"token of {job}")
     return made

@@ -112,6 +112,7 @@ engines = st.builds(
         max_size=2,
     ).map(tuple),
     images=st.sampled_from(((), (IMAGE,))),
+    gossips_on=st.booleans(),
 )
 authorities = st.builds(
     Authority,
@@ -140,6 +141,7 @@ snapshots = st.builds(
     pending_seconds=st.floats(0, 100),
     leaderless_seconds=st.floats(0, 100),
     outside_seconds=st.floats(0, 300),
+    gossiping_on_seconds=st.floats(0, 300),
     instances=st.none() | st.lists(instances, max_size=5, unique_by=lambda each: each.id).map(tuple),
     swarm=st.none() | swarms,
     join_data=st.dictionaries(st.sampled_from((MANAGER, WORKER)), st.none() | st.just("old")),
@@ -175,6 +177,11 @@ def check(action: Any, snapshot: Snapshot) -> None:
     if isinstance(action, model.InitSwarm):
         assert snapshot.authority is not None
         assert snapshot.role == MANAGER or action.force
+    if isinstance(action, (model.JoinSwarm, model.InitSwarm)) and engine is not None and engine.state == "inactive":
+        assert not engine.gossips_on, "it would hear nobody in the new swarm"
+    if isinstance(action, model.RestartEngine):
+        assert engine is not None
+        assert (engine.state, engine.gossips_on) == ("inactive", True), "what runs in a swarm is left alone"
     if isinstance(action, model.UpdateNode) and swarm is not None:
         # Nobody is verified whose address is not that of an instance of its group.
         node = next(each for each in swarm.nodes if each.id == action.node)

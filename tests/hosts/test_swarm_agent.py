@@ -123,6 +123,31 @@ def test_the_only_manager_is_replaced_and_the_swarm_made_anew(world: World) -> N
     assert [epoch for epoch, _ in world.epochs] == [1, 2]
 
 
+def test_engines_that_leave_at_once_and_go_on_listening_are_started_anew_before_they_join(world: World) -> None:
+    one_manager_two_workers(world)
+    assert world.runs_until(world.is_whole, 60)
+    workers = [world.hosts[name] for name in ("i-w1", "i-w2")]
+    for worker in workers:
+        worker.forgets_to_hang_up = True
+    world.terminate(world.hosts["i-m1"])
+    world.add("i-m2", "manager")
+    assert world.runs_until(world.is_whole, 120)
+    assert [worker.restarts for worker in workers] == [1, 1]
+    assert world.hosts["i-m2"].restarts == 0
+
+
+def test_a_host_whose_port_another_program_has_joins_nothing_and_is_replaced(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.add("i-m1", "manager")
+    worker = world.add("i-w1", "worker")
+    worker.gossips = worker.has_rival = True
+    assert world.runs_until(lambda: worker.lifecycle != "InService", 200)
+    assert 1 < worker.restarts < 20, "it tries again, and less and less often"
+    assert not worker.swarm
+    assert "something listens on port 7946 although the engine is in no swarm" in capsys.readouterr().out
+
+
 def test_a_manager_that_goes_in_order_hands_its_swarm_over(world: World) -> None:
     one_manager_two_workers(world)
     assert world.runs_until(world.is_whole, 60)
@@ -408,6 +433,7 @@ def test_an_agent_killed_around_any_effect_leaves_nothing_that_the_next_one_cann
 def test_an_agent_killed_while_the_manager_is_replaced(world: World, effect: int, after: bool) -> None:
     one_manager_two_workers(world)
     assert world.runs_until(world.is_whole, 60)
+    world.hosts["i-w1"].forgets_to_hang_up = True
     world.kill_at = (world.effects + effect, after)
     world.terminate(world.hosts["i-m1"])
     world.add("i-m2", "manager")

@@ -76,6 +76,16 @@ class Host:
     node: str = ""
     images: set[str] = field(default_factory=set)
     healthy: bool = True
+    forgets_to_hang_up: bool = False
+    """Whether its engine goes on listening for its swarm's members when it leaves, until it is started anew."""
+    gossips: bool = False
+    """Whether something listens on the port on which members of a swarm speak to each other."""
+    is_deaf: bool = False
+    """Whether its engine has joined a swarm without being able to hear the others."""
+    has_rival: bool = False
+    """Whether it is another program than the engine that listens there."""
+    restarts: int = 0
+    """How often its engine was started anew."""
     can_write: bool = True
     """Whether its disk has room: an engine without any cannot even leave its swarm."""
     spot: dict[str, str] | None = None
@@ -148,6 +158,20 @@ class World:
         actor = Actor(identity, engine, records, lambda: observer.parameter_key, clock=lambda: self.now)
         host.agent = Agent(observer, actor)
 
+    def is_listened_for(self, address: str) -> bool:
+        """What the host that has the address sees of its own port."""
+        return any(host.gossips for host in self.hosts.values() if host.address == address)
+
+    def restart(self, unit: str) -> None:
+        """What systemd does for the agent that asks."""
+        assert self._asking is not None
+        self._effect(lambda: self._restart(self._asking, unit))
+
+    def _restart(self, host: Host, unit: str) -> None:
+        assert unit == "docker.service", unit
+        host.restarts += 1
+        host.gossips = bool(host.swarm) or host.has_rival
+
     def power_off(self, host: Host) -> None:
         """The machine stops; EC2 and its group do not know it yet."""
         host.is_up, host.agent = False, None
@@ -219,7 +243,7 @@ class World:
             return False
         for host in stay:
             node = swarm.nodes.get(host.node)
-            if node is None or node["Spec"]["Role"] != host.role or not _is_verified(node):
+            if node is None or node["Spec"]["Role"] != host.role or not _is_verified(node) or host.is_deaf:
                 return False
         wanted = {"spark-master", "spark-worker"}
         managers = [host for host in stay if host.role == "manager"]
@@ -532,6 +556,7 @@ class FakeEngine:
             if not host.can_write:
                 raise EngineError(500, "no space left on device")
             host.swarm, host.node, host.is_settled, host.is_broken = "", "", True, False
+            host.gossips, host.is_deaf = host.forgets_to_hang_up, False
             return None
         if path.endswith("/kill"):
             return None
@@ -580,6 +605,7 @@ class FakeEngine:
             "Description": {"Resources": {"NanoCPUs": 2_000_000_000, "MemoryBytes": 8 * 1024**3}},
         }
         self._host.swarm, self._host.node = swarm.id, node
+        self._host.gossips, self._host.is_deaf = True, self._host.gossips
         return node
 
     def _delete(self, path: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from sparkvault_host.agent import authority as item
-from sparkvault_host.agent import last_words, model
+from sparkvault_host.agent import gossip, last_words, model
 from sparkvault_host.agent.model import Action, Drain, Membership
 from sparkvault_host.agent.parameters import (
     broker_key_parameter,
@@ -23,6 +23,7 @@ from sparkvault_host.agent.parameters import (
 from sparkvault_host.agent.records import Records
 from sparkvault_host.agent.registry import pull
 from sparkvault_host.agent.services import EVENT_LOGS, NETWORK, OVERLAY_POOL, OVERLAY_SUBNET_BITS
+from sparkvault_host.agent.systemd import restart
 from sparkvault_host.aws_cli import aws
 from sparkvault_host.broker.client import issue
 from sparkvault_host.broker.sources import HISTORY_JOB, HISTORY_TENANT
@@ -32,6 +33,9 @@ from sparkvault_host.identity import HostIdentity
 from sparkvault_host.lifecycle import complete_hook
 
 _PORT = 2377
+
+#: The engine's own service.
+ENGINE_UNIT = "docker.service"
 
 #: Bytes of the RPC secret; Spark derives its keys from it.
 SECRET_BYTES = 32
@@ -64,6 +68,7 @@ class Actor:
             model.RecordMembership: self._record_membership,
             model.JoinSwarm: self._join_swarm,
             model.LeaveSwarm: self._leave_swarm,
+            model.RestartEngine: self._restart_engine,
             model.UpdateNode: self._update_node,
             model.RemoveNode: self._remove_node,
             model.PublishJoinData: self._publish_join_data,
@@ -139,6 +144,12 @@ class Actor:
             # 503: it is in none, which is what was wanted.
             if error.status != 503:
                 raise
+
+    def _restart_engine(self, action: model.RestartEngine) -> None:
+        del action
+        restart(ENGINE_UNIT)
+        if gossip.is_listened_for(self._identity.address):
+            raise HostError(f"the engine was started anew, and port {gossip.PORT} is taken all the same")
 
     # Members
 

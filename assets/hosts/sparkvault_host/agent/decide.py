@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 
+from sparkvault_host.agent.gossip import PORT as GOSSIP_PORT
 from sparkvault_host.agent.model import (
     BETWEEN,
     INSTANCE,
@@ -50,6 +51,7 @@ from sparkvault_host.agent.model import (
     RemoveNode,
     RemoveSecret,
     RemoveService,
+    RestartEngine,
     RotateTokens,
     Snapshot,
     StartDrain,
@@ -142,9 +144,19 @@ def _membership(snapshot: Snapshot, engine: Engine) -> Action | None:
         return _return_or_leave(snapshot, engine, authority)
     if engine.state == "active":
         return _stay_or_leave(snapshot, engine, authority)
+    if engine.gossips_on:
+        return _silence(snapshot)
     if snapshot.role == WORKER:
         return JoinSwarm(authority.epoch, authority.swarm_id) if authority and authority.swarm_id else None
     return _form_or_join(snapshot, authority)
+
+
+def _silence(snapshot: Snapshot) -> Action | None:
+    """The engine is in no swarm and listens as if it were: in the next one it would hear nobody."""
+    reason = f"something listens on port {GOSSIP_PORT} although the engine is in no swarm"
+    if snapshot.gossiping_on_seconds > ENGINE_PATIENCE:
+        return _sick(snapshot, reason, is_sick=True)
+    return RestartEngine(reason)
 
 
 def _return_or_leave(snapshot: Snapshot, engine: Engine, authority: Authority | None) -> Action | None:

@@ -170,6 +170,8 @@ class Engine:
     containers: tuple[Container, ...] = ()
     images: tuple[str, ...] = ()
     """Those of the published images that are here, by digest."""
+    gossips_on: bool = False
+    """Whether it is in no swarm and still listens for the members of the one that it left (``gossip``)."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,8 @@ class Snapshot:
     leaderless_seconds: float = 0.0
     outside_seconds: float = 0.0
     """How long the engine has been in no swarm."""
+    gossiping_on_seconds: float = 0.0
+    """How long it has listened all the same."""
     instances: tuple[Instance, ...] | None = None
     """Both groups; managers only."""
     swarm: Swarm | None = None
@@ -290,6 +294,13 @@ class JoinSwarm:
 @dataclass(frozen=True)
 class LeaveSwarm:
     """Leave whatever swarm this host is in."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class RestartEngine:
+    """Start this host's engine anew."""
 
     reason: str
 
@@ -440,6 +451,7 @@ Action = Union[
     RecordMembership,
     JoinSwarm,
     LeaveSwarm,
+    RestartEngine,
     UpdateNode,
     RemoveNode,
     PublishJoinData,

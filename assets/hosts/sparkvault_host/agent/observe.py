@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
+from sparkvault_host.agent import gossip
 from sparkvault_host.agent.authority import read_authority
 from sparkvault_host.agent.health import Sickness
 from sparkvault_host.agent.model import (
@@ -170,6 +171,7 @@ class Observer:
             pending_seconds=self._lasts("pending", engine is not None and engine.state in BETWEEN, now),
             leaderless_seconds=self._lasts("leaderless", engine is not None and not engine.has_leader, now),
             outside_seconds=self._lasts("outside", engine is not None and engine.state == "inactive", now),
+            gossiping_on_seconds=self._lasts("gossiping on", engine is not None and engine.gossips_on, now),
             instances=instances,
             swarm=swarm,
             join_data=join_data,
@@ -213,6 +215,7 @@ class Observer:
                 leads=leads,
                 containers=self._see_containers(),
                 images=self._see_images(),
+                gossips_on=state == "inactive" and gossip.is_listened_for(self._identity.address),
             )
         except EngineError:
             return None
