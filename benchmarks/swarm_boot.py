@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from subprocess import PIPE, STDOUT
-from typing import NamedTuple
+from subprocess import PIPE
+from typing import IO, NamedTuple
 
 from benchmarks.emulated_swarm import ANSWER, JOB, SUBMIT, deployed_swarm
 from benchmarks.images import plain_image
@@ -132,9 +133,10 @@ def ours(demo: Demo, ec2: EmulatedEc2, job: Path) -> dict[str, float]:
         host.run(["rm", "-rf", "/var/lib/cloud/instances"])
     ec2.aws.client("dynamodb").delete_item(TableName=AUTHORITY, Key={"cluster": {"S": "demo"}})
     started = power_cycle(ec2)
-    # At once: waiting for the cluster is the command's own work, as it is the script's by hand.
-    process = subprocess.Popen([*SUBMIT, str(job)], cwd=ROOT, env=dict(demo.environment), stdout=PIPE, stderr=STDOUT)
-    answer = answered(process, started)
+    with tempfile.TemporaryFile() as log:
+        # At once: waiting for the cluster is the command's own work, as it is the script's by hand.
+        process = subprocess.Popen([*SUBMIT, str(job)], cwd=ROOT, env=dict(demo.environment), stdout=PIPE, stderr=log)
+        answer = answered(process, log, started)
     # Read afterwards: each question costs the hosts a tenth of a second of a CPU.
     return {
         "hosts_up": max(entered(host, "docker.service", started) for host in ec2.hosts()),
@@ -166,8 +168,9 @@ def by_hand(ec2: EmulatedEc2, how: ByHand) -> dict[str, float]:
         start(host, f"spark-worker-{number}", how.worker)
     # Nobody waits for workers: the driver does.
     phases["spark_started"] = time.monotonic() - started
-    process = workers[0].process([*docker_run("spark-submit"), *how.driver], interactive=False, stderr=STDOUT)
-    return phases | answered(process, started)
+    with tempfile.TemporaryFile() as log:
+        process = workers[0].process([*docker_run("spark-submit"), *how.driver], interactive=False, stderr=log)
+        return phases | answered(process, log, started)
 
 
 def docker_run(name: str) -> tuple[str, ...]:
@@ -180,8 +183,11 @@ def start(host: Host, name: str, rest: tuple[str, ...]) -> None:
     host.run([*docker_run(name), "--detach", *rest])
 
 
-def answered(process: subprocess.Popen[bytes], started: float) -> dict[str, float]:
-    """Seconds since `started` until the job's answer is read, and until the command that ran it has ended."""
+def answered(process: subprocess.Popen[bytes], log: IO[bytes], started: float) -> dict[str, float]:
+    """Seconds since `started` until the job's answer is read, and until the command that ran it has ended.
+
+    `log` is where the process writes its errors: on one stream with the answer, a line of Spark's could cut into it.
+    """
     watchdog = threading.Timer(PATIENCE_SECONDS, process.kill)
     watchdog.start()
     phases: dict[str, float] = {}
@@ -194,6 +200,8 @@ def answered(process: subprocess.Popen[bytes], started: float) -> dict[str, floa
     code = process.wait()
     watchdog.cancel()
     if code != 0 or not phases:
+        log.seek(0)
+        said += log.read()
         answer = "with" if phases else "without"
         raise SparkvaultError(f"the job ended with {code}, {answer} the right answer:\n{said.decode(errors='replace')}")
     return phases | {"command_end": time.monotonic() - started}
