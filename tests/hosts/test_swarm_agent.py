@@ -20,8 +20,7 @@ def one_manager_two_workers(world: World) -> None:
 
 
 def three_managers_two_workers(world: World) -> None:
-    desired = json.loads(world.parameters[f"{PREFIX}/swarm/desired"][1]) | {"managers": 3}
-    world.parameters[f"{PREFIX}/swarm/desired"] = ("String", json.dumps(desired))
+    world.desire(managers=3)
     for name in ("i-m1", "i-m2", "i-m3"):
         world.add(name, "manager")
     for name in ("i-w1", "i-w2"):

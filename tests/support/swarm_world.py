@@ -29,6 +29,7 @@ from sparkvault_host.identity import HostIdentity
 CLUSTER = "analytics"
 DIGEST = "sha256:" + "a" * 64
 PREFIX = f"/sparkvault/{CLUSTER}"
+DESIRED = f"{PREFIX}/swarm/desired"
 
 
 class Killed(BaseException):
@@ -115,7 +116,7 @@ def identity_of(host: Host, log_group: str = "") -> HostIdentity:
 class World:
     """All of it; ``step`` lets every agent take one turn."""
 
-    def __init__(self, folder: Path, desired: dict[str, Any] | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.now = 1_800_000_000.0
         self.folder = folder
         self.hosts: dict[str, Host] = {}
@@ -125,9 +126,7 @@ class World:
         """Every epoch with the swarm it was given: no epoch may ever have two."""
         self.completed: list[str] = []
         settings = {"managers": 1, "worker_memory_mib": 1024, "worker_cores": 1, "key": "alias/analytics"}
-        self.parameters: dict[str, tuple[str, str]] = {
-            f"{PREFIX}/swarm/desired": ("String", json.dumps(settings | (desired or {}))),
-        }
+        self.parameters: dict[str, tuple[str, str]] = {DESIRED: ("String", json.dumps(settings))}
         for image in ("master", "worker", "submit"):
             self.parameters[f"{PREFIX}/images/{image}"] = ("String", f"registry.test/{image}@{DIGEST}")
         self.registry_is_up = True
@@ -139,6 +138,11 @@ class World:
         self._asking: Host | None = None
 
     # What tests do to it
+
+    def desire(self, **settings: object) -> None:
+        """A deployment changes settings of the swarm."""
+        wanted = json.loads(self.parameters[DESIRED][1]) | settings
+        self.parameters[DESIRED] = ("String", json.dumps(wanted))
 
     def add(self, name: str, role: str) -> Host:
         """Auto Scaling starts an instance."""
